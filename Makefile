@@ -1,0 +1,63 @@
+# The whole build. A new file under src/ or tests/ needs no edit here.
+BUILD   ?= build
+CC      ?= gcc
+CXX     ?= g++
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+
+PKGS    := simdjson tomlplusplus libcurl openssl zlib libzstd libedit
+WARN    := -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include -pthread $(WARN) \
+           -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+CFLAGS  += -std=gnu17 $(FLAGS)
+CXXFLAGS += -std=c++17 $(FLAGS)
+LDLIBS  = -Ldeps/lib -lduckdb -Wl,-rpath,'$(abspath deps/lib):$$ORIGIN/../lib/lakehouse' \
+          $(shell pkg-config --libs $(PKGS)) -lstdc++ -lm -pthread -ldl -rdynamic
+
+SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c src/*/*.cc))
+OBJ     := $(patsubst src/%,$(BUILD)/obj/%.o,$(SRC))
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/*_test.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
+
+.PHONY: all demo demo-stop test check asan tsan fuzz bench layers format lint install clean deps
+all: deps $(BUILD)/lakehouse
+deps:
+	@scripts/install-deps build
+demo: all
+	@scripts/demo
+demo-stop:
+	@scripts/demo-stop
+
+test: ; @scripts/install-deps test && $(MAKE) --no-print-directory check
+check: layers $(BUILD)/lakehouse $(TESTS) ; @BUILD=$(BUILD) tests/run $(TESTS)
+asan: ; @$(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
+tsan: ; @$(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
+fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
+bench: all ; @scripts/install-deps bench && bench/run
+layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
+format: ; @clang-format -i $$(git ls-files 'src/*.[ch]' 'src/*.cc' 'tests/*.[ch]' 'bench/*.[ch]')
+lint: ; @scripts/lint
+install: all
+	install -D $(BUILD)/lakehouse $(DESTDIR)$(PREFIX)/bin/lakehouse
+	install -D deps/lib/libduckdb.so $(DESTDIR)$(PREFIX)/lib/lakehouse/libduckdb.so
+clean: ; rm -rf build
+
+$(BUILD)/lakehouse: $(BUILD)/obj/main.c.o $(OBJ) ; $(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+$(BUILD)/liblakehouse.a: $(OBJ) ; @rm -f $@ && ar rcs $@ $^
+$(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+
+$(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
+$(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell
+$(BUILD)/obj/vector/kernels_avx512.c.o: FLAGS += -march=skylake-avx512
+$(BUILD)/obj/tests/%.o: tests/%.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -Itests -MMD -MP -c $< -o $@
+$(BUILD)/obj/%.c.o: src/%.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/obj/%.cc.o: src/%.cc ; @mkdir -p $(@D) ; $(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,107 @@
+#include "kit/kit.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct Case {
+    const char *claim;
+    void (*run)(void);
+} Case;
+
+static Case cases[512];
+static size_t case_count;
+static jmp_buf failed;
+static char dirs[64][64];
+static size_t dir_count;
+
+void kit_add(const char *claim, void (*run)(void)) {
+    if (case_count == COUNT(cases)) abort();
+    cases[case_count++] = (Case){claim, run};
+}
+
+void kit_fail(const char *file, int line, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    printf("  %s:%d: ", file, line);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+    longjmp(failed, 1);
+}
+
+const char *kit_dir(void) {
+    if (dir_count == COUNT(dirs)) abort();
+    char *dir = dirs[dir_count++];
+    snprintf(dir, sizeof dirs[0], "/tmp/lakehouse-test-XXXXXX");
+    if (!mkdtemp(dir)) abort();
+    return dir;
+}
+
+static void remove_dirs(void) {
+    Err err = {0};
+    while (dir_count > 0) dir_remove(dirs[--dir_count], &err);
+}
+
+bool kit_server_start(const char *dir, KitServer *out, Err *err) {
+    int pipe_fd[2];
+    if (pipe(pipe_fd)) return err_errno(err, "cannot make a pipe");
+    pid_t pid = fork();
+    if (pid < 0) return err_errno(err, "cannot fork");
+    if (pid == 0) {
+        const char *build = getenv("BUILD") ? getenv("BUILD") : "build";
+        char program[512];
+        snprintf(program, sizeof program, "%s/lakehouse", build);
+        dup2(pipe_fd[1], 1);
+        close(pipe_fd[0]);
+        execl(program, program, "serve", "--data", dir, "--listen", "127.0.0.1:0", (char *)NULL);
+        _exit(127);
+    }
+    close(pipe_fd[1]);
+    char line[256] = "";
+    size_t len = 0;
+    while (len + 1 < sizeof line && !strchr(line, '\n')) {
+        ssize_t n = read(pipe_fd[0], line + len, sizeof line - 1 - len);
+        if (n <= 0) break;
+        len += (size_t)n;
+        line[len] = 0;
+    }
+    close(pipe_fd[0]);
+    *out = (KitServer){.pid = pid};
+    char *url = strstr(line, "http://");
+    if (!url) {
+        kit_server_stop(out, SIGKILL);
+        return err_set(err, LH_BUG, "the server did not start: '%s'", line);
+    }
+    snprintf(out->url, sizeof out->url, "%.*s", (int)strcspn(url, "\n"), url);
+    return true;
+}
+
+void kit_server_stop(KitServer *server, int signal_number) {
+    if (server->pid <= 0) return;
+    kill(server->pid, signal_number);
+    waitpid(server->pid, NULL, 0);
+    server->pid = 0;
+}
+
+int main(int argc, char **argv) {
+    size_t bad = 0, run = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t i = 0; i < case_count; i++) {
+        if (argc > 1 && !strstr(cases[i].claim, argv[1])) continue;
+        run++;
+        volatile bool ok = false;
+        if (setjmp(failed) == 0) {
+            cases[i].run();
+            ok = true;
+        }
+        printf("%s %s\n", ok ? "ok  " : "FAIL", cases[i].claim);
+        if (!ok) bad++;
+    }
+    remove_dirs();
+    printf("%zu passed, %zu failed\n", run - bad, bad);
+    return bad > 0;
+}
