@@ -7,6 +7,6 @@
 #define CLOCK_TEXT_SIZE 32
 
 int64_t clock_now_ms(void);
-int64_t clock_us(void); /* monotonic */
+int64_t clock_us(void);                                        /* monotonic */
 Str clock_text(int64_t unix_ms, char buffer[CLOCK_TEXT_SIZE]); /* 2026-01-02T03:04:05.678Z */
 bool clock_read(Str text, int64_t *unix_ms);                   /* RFC 3339 */

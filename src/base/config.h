@@ -11,7 +11,8 @@ bool config_open(const char *path, Config **out, Err *err); /* path NULL: enviro
 void config_close(Config **config);
 /* Fallbacks, then the file's [section], then the environment, into *out; unknown keys refused.
  * Text lives as long as the Config. */
-bool config_section(Config *config, const char *section, const Option *options, void *out, Err *err);
+bool config_section(Config *config, const char *section, const Option *options, void *out,
+                    Err *err);
 /* A whole table such as [secrets], for sections whose keys users choose; NULL when absent. */
 const Json *config_table(Config *config, const char *section);
 /* After every section was read: refuses sections that nobody asked for. */

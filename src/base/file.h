@@ -9,8 +9,9 @@ bool file_read(const char *path, size_t size_max, Arena *arena, Bytes *out, Err 
 /* Temp file beside it, fsync, rename, fsync of the directory: a reader sees the old or the new. */
 bool file_replace(const char *path, Bytes data, Err *err);
 bool file_sync_dir(const char *path, Err *err);
-bool dir_make(const char *path, Err *err);   /* and its parents, each made durable */
-bool dir_remove(const char *path, Err *err); /* and everything below it; symbolic links not followed */
+bool dir_make(const char *path, Err *err); /* and its parents, each made durable */
+bool dir_remove(const char *path,
+                Err *err); /* and everything below it; symbolic links not followed */
 /* Writes all of it, going on after EINTR and short writes. */
 bool fd_write(int fd, Bytes data, Err *err);
 void fd_close(int *fd); /* -1 is empty */

@@ -7,6 +7,6 @@
 #define UUID_SIZE 37 /* with the NUL */
 
 uint32_t crc32c(uint32_t seed, Bytes data); /* Castagnoli, RFC 3720; seed 0 to start */
-uint64_t hash64(Bytes data);                /* FNV-1a with a final mix; stable over machines, not for secrets */
-uint64_t random_u64(void);                  /* from the kernel */
-void random_uuid(char out[UUID_SIZE]);      /* version 4 */
+uint64_t hash64(Bytes data); /* FNV-1a with a final mix; stable over machines, not for secrets */
+uint64_t random_u64(void);   /* from the kernel */
+void random_uuid(char out[UUID_SIZE]); /* version 4 */

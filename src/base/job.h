@@ -14,7 +14,13 @@
 
 typedef struct Jobs Jobs;
 typedef struct Job Job;
-typedef enum JobState { JOB_QUEUED, JOB_RUNNING, JOB_SUCCEEDED, JOB_FAILED, JOB_CANCELLED } JobState;
+typedef enum JobState {
+    JOB_QUEUED,
+    JOB_RUNNING,
+    JOB_SUCCEEDED,
+    JOB_FAILED,
+    JOB_CANCELLED
+} JobState;
 /* True: `result` holds one JSON object. False: err says why; LH_CANCELLED when it was cancelled. */
 typedef bool JobRun(Job *job, void *context, Text *result, Err *err);
 typedef void JobFree(void *context); /* called once the job ended or never ran */

@@ -21,7 +21,7 @@ typedef void JournalVisit(void *context, Bytes payload);
 
 /* Replays what is there through `visit` (may be NULL), cuts a torn tail, opens for appending. */
 bool journal_open(const char *path, JournalVisit *visit, void *context, Journal **out, Err *err);
-void journal_close(Journal **journal); /* syncs */
+void journal_close(Journal **journal);                          /* syncs */
 bool journal_append(Journal *journal, Bytes payload, Err *err); /* written, not yet durable */
 bool journal_sync(Journal *journal, Err *err);                  /* durable when it returns */
 

@@ -1,8 +1,9 @@
 /* JSON, read into a tree in an arena and written into a Text.
  *
  * Reading is strict RFC 8259 (UTF-8 checked, one document, depth at most JSON_DEPTH_MAX, a member
- * named twice is refused). Integers of 64 bits stay exact. Source: simdjson behind json_simdjson.cc.
- * Strings of a tree live in its arena. Thread rule: a tree is immutable once read. */
+ * named twice is refused). Integers of 64 bits stay exact. Source: simdjson behind
+ * json_simdjson.cc. Strings of a tree live in its arena. Thread rule: a tree is immutable once
+ * read. */
 #pragma once
 
 #include "base/arena.h"
@@ -40,10 +41,12 @@ struct Json {
 };
 
 bool json_read(Str text, Arena *arena, const Json **out, Err *err); /* LH_INVALID names the place */
-const Json *json_get(const Json *object, const char *name);         /* NULL: no such member, or not an object */
-bool json_number(const Json *value, double *out);                   /* of any number kind */
+const Json *json_get(const Json *object,
+                     const char *name);           /* NULL: no such member, or not an object */
+bool json_number(const Json *value, double *out); /* of any number kind */
 const char *json_kind_name(JsonKind kind);
-/* Typed shortcuts for documents that we wrote ourselves: the fallback when missing or another kind. */
+/* Typed shortcuts for documents that we wrote ourselves: the fallback when missing or another kind.
+ */
 Str json_get_text(const Json *object, const char *name, Str fallback);
 int64_t json_get_int(const Json *object, const char *name, int64_t fallback);
 bool json_get_flag(const Json *object, const char *name, bool fallback);
@@ -54,7 +57,7 @@ bool json_get_flag(const Json *object, const char *name, bool fallback);
  */
 typedef struct JsonWriter {
     Text *out;
-    bool comma;                        /* a value was written at this level */
+    bool comma; /* a value was written at this level */
     uint8_t depth;
     char close[JSON_DEPTH_MAX];
 } JsonWriter;
@@ -64,7 +67,7 @@ void jw_array(JsonWriter *w);
 void jw_end(JsonWriter *w); /* closes the innermost object or array */
 void jw_name(JsonWriter *w, const char *name);
 void jw_name_str(JsonWriter *w, Str name);
-void jw_text(JsonWriter *w, Str text); /* invalid UTF-8 becomes U+FFFD */
+void jw_text(JsonWriter *w, Str text);         /* invalid UTF-8 becomes U+FFFD */
 void jw_cstr(JsonWriter *w, const char *text); /* NULL writes null */
 void jw_print(JsonWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void jw_int(JsonWriter *w, int64_t value);

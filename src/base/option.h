@@ -4,8 +4,8 @@
  *
  *     static const Option search_options[] = {
  *         {"index", LH_TEXT, AT(Search, index), REQUIRED, "index to search"},
- *         {"k",     LH_INT,  AT(Search, k),     "10",     "hits to return", .min = 1, .max = 10000},
- *         {0}};
+ *         {"k",     LH_INT,  AT(Search, k),     "10",     "hits to return", .min = 1, .max =
+ * 10000}, {0}};
  *
  * A member that no row names is refused (LH_INVALID, with the nearest name as a hint). A fallback
  * of NULL leaves the field as it was. Text and Json fields point into what was read. */

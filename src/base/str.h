@@ -21,7 +21,7 @@ bool str_equal_nocase(Str a, Str b); /* ASCII letters fold */
 int str_compare(Str a, Str b);       /* memcmp order, shorter first */
 bool str_starts(Str text, Str prefix);
 bool str_ends(Str text, Str suffix);
-bool str_find(Str text, Str part, size_t *at); /* first occurrence */
+bool str_find(Str text, Str part, size_t *at);   /* first occurrence */
 Str str_slice(Str text, size_t from, size_t to); /* [from, to), clamped */
 Str str_trim(Str text);                          /* ASCII white space at both ends */
 /* What stands before the first `stop`, or all; *rest moves past the stop. */

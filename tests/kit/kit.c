@@ -87,19 +87,24 @@ void kit_server_stop(KitServer *server, int signal_number) {
     server->pid = 0;
 }
 
+static bool run_case(const Case *test) {
+    if (setjmp(failed)) return false;
+    test->run();
+    return true;
+}
+
+/* usage: x_test [PART OF A CLAIM]; LAKEHOUSE_TEST_LOG=1 shows what the code under test logs. */
 int main(int argc, char **argv) {
     size_t bad = 0, run = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN);
+    log_setup(getenv("LAKEHOUSE_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, false);
     for (size_t i = 0; i < case_count; i++) {
         if (argc > 1 && !strstr(cases[i].claim, argv[1])) continue;
-        run++;
-        volatile bool ok = false;
-        if (setjmp(failed) == 0) {
-            cases[i].run();
-            ok = true;
-        }
+        bool ok = run_case(&cases[i]);
         printf("%s %s\n", ok ? "ok  " : "FAIL", cases[i].claim);
-        if (!ok) bad++;
+        run++;
+        bad += !ok;
     }
     remove_dirs();
     printf("%zu passed, %zu failed\n", run - bad, bad);

@@ -15,13 +15,15 @@
 #define TEST_AT(claim, n) TEST_NAMED(claim, n)
 #define TEST_NAMED(claim, n)                                                                       \
     static void test_##n(void);                                                                    \
-    __attribute__((constructor)) static void test_add_##n(void) { kit_add(claim, test_##n); }      \
+    __attribute__((constructor)) static void test_add_##n(void) {                                  \
+        kit_add(claim, test_##n);                                                                  \
+    }                                                                                              \
     static void test_##n(void)
 
-#define CHECK(condition)                                                                           \
-    ((condition) ? (void)0 : kit_fail(__FILE__, __LINE__, "%s", #condition))
+#define CHECK(condition) ((condition) ? (void)0 : kit_fail(__FILE__, __LINE__, "%s", #condition))
 /* For calls that take `&err`: prints err.message when the call failed. */
-#define CHECK_OK(call) ((call) ? (void)0 : kit_fail(__FILE__, __LINE__, "%s: %s", #call, err.message))
+#define CHECK_OK(call)                                                                             \
+    ((call) ? (void)0 : kit_fail(__FILE__, __LINE__, "%s: %s", #call, err.message))
 #define CHECK_STR(actual, expected)                                                                \
     do {                                                                                           \
         Str a_ = (actual), e_ = str_from(expected);                                                \

@@ -1,0 +1,25 @@
+// The one file that sees toml++: turns TOML into JSON text, which json_read then checks and keeps.
+// Dates and times come out as text.
+#include "base/config_toml.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <toml++/toml.h>
+
+extern "C" char *config_toml_to_json(const char *text, size_t len, char *why, size_t why_size) {
+    try {
+        toml::table table = toml::parse(std::string_view(text, len));
+        std::ostringstream out;
+        out << toml::json_formatter{table};
+        return strdup(out.str().c_str());
+    } catch (const toml::parse_error &e) {
+        std::snprintf(why, why_size, "line %u, column %u: %.*s", (unsigned)e.source().begin.line,
+                      (unsigned)e.source().begin.column, (int)e.description().size(),
+                      e.description().data());
+    } catch (const std::exception &) {
+        std::snprintf(why, why_size, "out of memory");
+    }
+    return nullptr;
+}

@@ -1,0 +1,53 @@
+#include "kit/kit.h"
+
+#include <stdlib.h>
+
+typedef struct Gateway {
+    Str host;
+    int64_t port;
+} Gateway;
+
+static const Option options[] = {
+    {"host",       LH_TEXT, AT(Gateway, host), "127.0.0.1", "address"},
+    {"port",  LH_INT, AT(Gateway, port), "3100", "port", .max = 65535},
+    {0}
+};
+static Err err;
+
+static Config *open_config(const char *toml) {
+    char path[128];
+    Config *config = NULL;
+    snprintf(path, sizeof path, "%s/lakehouse.toml", kit_dir());
+    CHECK_OK(file_replace(path, bytes_of(str_from(toml)), &err));
+    return config_open(path, &config, &err) ? config : NULL;
+}
+
+TEST("a section is read over its fallbacks and the environment over the section") {
+    OWNED(config_close) Config *config = open_config("[gateway]\nport = 8080\n");
+    Gateway gateway = {0};
+    CHECK(config != NULL);
+    CHECK_OK(config_section(config, "gateway", options, &gateway, &err));
+    CHECK_STR(gateway.host, "127.0.0.1");
+    CHECK_INT(gateway.port, 8080);
+    setenv("LAKEHOUSE_GATEWAY_PORT", "9090", 1);
+    CHECK_OK(config_section(config, "gateway", options, &gateway, &err));
+    CHECK_INT(gateway.port, 9090);
+    setenv("LAKEHOUSE_GATEWAY_PORT", "many", 1);
+    CHECK(!config_section(config, "gateway", options, &gateway, &err));
+    unsetenv("LAKEHOUSE_GATEWAY_PORT");
+    CHECK_OK(config_finish(config, &err));
+}
+
+TEST("a typo in a key or a section is refused") {
+    OWNED(config_close) Config *config = open_config("[gateway]\nprot = 1\n[gatway]\n");
+    Gateway gateway = {0};
+    CHECK(!config_section(config, "gateway", options, &gateway, &err));
+    CHECK(strstr(err.message, "did you mean 'port'?"));
+    CHECK(!config_finish(config, &err));
+    CHECK(strstr(err.message, "[gatway]"));
+}
+
+TEST("a malformed file names the line") {
+    CHECK(!open_config("[gateway]\nport = = 1\n"));
+    CHECK(strstr(err.message, "line 2"));
+}
