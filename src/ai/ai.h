@@ -1,0 +1,29 @@
+/* Models: embedders behind one table of functions. `builtin` is a deterministic lexical embedder
+ * inside the binary, so that everything runs with no model server. Thread safe. */
+#pragma once
+
+#include "base/base.h"
+
+#define EMBED_DIMENSIONS_MAX 65536
+#define BUILTIN_DIMENSIONS 384
+
+typedef struct Embedder Embedder;
+
+/* model: "builtin" (later: a model of Ollama or of an OpenAI-compatible server). LH_MISSING names
+ * the models there are. */
+bool embedder_open(Str model, Embedder **out, Err *err);
+void embedder_close(Embedder **embedder);
+Str embedder_model(const Embedder *embedder);
+Str embedder_digest(const Embedder *embedder); /* changes when vectors would */
+size_t embedder_dimensions(const Embedder *embedder);
+
+/* Some models weigh words by how rare they are in a corpus. Feed it all texts, then take the
+ * statistics to keep beside the index; open with them later. Models without statistics ignore
+ * texts and give an empty blob. */
+void embedder_observe(Embedder *embedder, Str text);
+void embedder_statistics(const Embedder *embedder, Text *out);
+bool embedder_load(Embedder *embedder, Bytes statistics, Err *err); /* LH_CORRUPT */
+
+/* count texts into count rows of dimensions floats, each of length 1 (or 0 for a text without a
+ * word). */
+bool embedder_embed(Embedder *embedder, const Str *texts, size_t count, float *out, Err *err);

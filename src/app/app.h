@@ -1,0 +1,38 @@
+/* Opens every part in the order of LAYERS and closes them in reverse. */
+#pragma once
+
+#include "ai/ai.h"
+#include "catalog/catalog.h"
+#include "ingest/ingest.h"
+#include "net/net.h"
+#include "query/query.h"
+#include "storage/storage.h"
+#include "vector/vector.h"
+
+#include "base/base.h"
+
+typedef struct AppOptions {
+    Str config_path; /* empty: no file */
+    Str data_dir;    /* --data; empty: the configuration's, else ./data */
+    Str listen;      /* --listen HOST:PORT; empty: the configuration's */
+    Str log_format;  /* "text" or "json" */
+} AppOptions;
+
+typedef struct App {
+    Config *config;
+    Buckets *buckets;
+    Catalog *catalog;
+    Engine *engine;
+    Indexes *indexes;
+    Embedder *embedder; /* for /ai/embed */
+    Jobs *jobs;
+    HttpOptions http; /* what the gateway listens with */
+    int64_t started_ms;
+    Arena arena;
+} App;
+
+bool app_open(const AppOptions *options, App **out, Err *err);
+void app_close(App **app);
+/* `lakehouse check`: opens and probes each part, one line each to standard output. */
+bool app_check(const AppOptions *options, Err *err);
+extern const char app_config_template[]; /* `lakehouse init` */

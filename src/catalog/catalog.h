@@ -1,0 +1,142 @@
+/* Datasets: each is an Iceberg v2 table (https://iceberg.apache.org/spec) in one home bucket,
+ *
+ *     warehouse/<namespace>/<table>/metadata/NNNNN-<uuid>.metadata.json   immutable
+ *                                  /metadata/snap-<id>.avro, <uuid>-m<n>.avro     manifest list,
+ * manifests /pointer/<20 digits>                   created once each, by if_absent: the commit
+ * point /data/*.parquet
+ *
+ * A commit writes new files, then creates the next pointer; whoever creates it has won, the others
+ * rebase and try again. Nothing is renamed over or edited, nothing is deleted after an unknown
+ * outcome. Version n of a dataset is the n-th snapshot of its history. PII verdicts, lineage,
+ * owner, tags and descriptions live in table properties and snapshot summaries, so that other
+ * engines carry them along.
+ *
+ * Thread rule: a Catalog is thread safe; a Table is immutable and counted. */
+#pragma once
+
+#include "catalog/schema.h"
+#include "storage/storage.h"
+
+#include "base/base.h"
+
+#define DATASET_NAME_MAX 127 /* "namespace.name", 63 each */
+#define CATALOG_COLUMNS_MAX 4096
+
+typedef struct Catalog Catalog;
+typedef struct Table Table;
+
+bool catalog_open(Buckets *buckets, Catalog **out, Err *err);
+void catalog_close(Catalog **catalog);
+/* [a-z_][a-z0-9_]{0,62}, optionally "namespace.name"; LH_INVALID "bad_dataset_name". */
+bool dataset_name_check(Str name, Err *err);
+
+/* A dataset at one version, held until table_release. version 0: the current one. Cheap when
+ * nothing changed (one stat of the next pointer). LH_MISSING "dataset_not_found" with a hint. */
+bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err *err);
+void table_release(Table **table);
+/* The names of all datasets, "main." left out, sorted. */
+bool catalog_names(Catalog *catalog, Arena *arena, Str **names, size_t *count, Err *err);
+bool catalog_bucket_in_use(Catalog *catalog, Str bucket,
+                           Err *err); /* LH_CONFLICT names a dataset */
+
+/* Reading a Table. All pointers live as long as it is held. */
+Str table_name(const Table *table); /* as users write it */
+Str table_bucket(const Table *table);
+Str table_uuid(const Table *table);
+Str table_location_key(const Table *table); /* warehouse/<namespace>/<table> */
+int64_t table_version(const Table *table);  /* of the snapshot that is read; 0: no snapshot */
+int64_t table_snapshot_id(const Table *table);
+const Schema *table_schema(const Table *table);
+Str table_property(const Table *table, const char *name); /* empty when absent */
+int64_t table_rows(const Table *table);
+int64_t table_bytes(const Table *table);
+
+typedef struct ColumnStats {
+    int32_t field_id;
+    int64_t size_bytes, value_count, null_count; /* -1: unknown */
+    bool has_nan;
+    bool has_bounds;
+    Str lower, upper; /* as DuckDB's RETURN_STATS writes them, for the field's type */
+} ColumnStats;
+
+typedef struct DataFile {
+    Str key; /* within the table's bucket */
+    int64_t rows, bytes;
+    ColumnStats *columns; /* in what a scan returns only ids, counts and nulls are kept */
+    size_t column_count;
+} DataFile;
+
+/* The data files that the table's snapshot holds. Cached with the Table. Refuses delete files that
+ * it cannot apply (LH_IMPOSSIBLE), never ignores them. */
+bool table_files(Table *table, const DataFile **files, size_t *count, Err *err);
+
+/* Writing. */
+typedef enum CommitMode { COMMIT_CREATE, COMMIT_APPEND, COMMIT_REPLACE } CommitMode;
+typedef struct Property {
+    Str name, value; /* an empty value removes it */
+} Property;
+typedef struct Lineage { /* one entry of the dataset's lineage, kept in the snapshot's summary */
+    const char *source_system; /* file http postgresql mysql query watcher */
+    Str source;                /* redacted locator */
+    Str query;                 /* may be empty */
+    int64_t rows, bytes, at_ms;
+} Lineage;
+typedef struct Commit {
+    Str dataset, bucket; /* bucket matters for a create; empty: primary */
+    CommitMode mode;
+    const char *operation_note; /* extra summary word, may be NULL */
+    const Schema *schema;       /* field ids as in the files: see catalog_plan */
+    const DataFile *files;
+    size_t file_count;
+    const Property *properties;
+    size_t property_count;
+    Lineage lineage;
+} Commit;
+/* Checks mode against what exists and gives the field ids that the new files must carry: those of
+ * the existing columns by name, new ones above last-column-id. On append the schema must agree
+ * (LH_CONFLICT "schema_mismatch", each difference listed); columns may come in any order. `wanted`
+ * has ids 0; *out is in the order of `wanted`. Also gives the home bucket. */
+bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, const Schema *wanted,
+                  Arena *arena, const Schema **out, Str *home_bucket, Str *location_key, Err *err);
+/* One new version, or none. Retries lost swaps. LH_CONFLICT "dataset_exists" for a create. On a
+ * definite failure the caller removes its data files; on an unknown one (LH_OFFLINE, code
+ * "commit_unknown") they stay. Publishes EVENT_DATASET_APPENDED and the like after success. */
+bool catalog_commit(Catalog *catalog, const Commit *commit, int64_t *version, Err *err);
+bool catalog_patch(Catalog *catalog, Str dataset, const Property *properties, size_t count,
+                   Err *err);
+bool catalog_rollback(Catalog *catalog, Str dataset, int64_t version, int64_t *new_version,
+                      Err *err);
+bool catalog_drop(Catalog *catalog, Str dataset, bool purge, Err *err);
+
+/* API.md "Catalog": GET of all, of one, of lineage. */
+bool catalog_write_list(Catalog *catalog, JsonWriter *w, Err *err);
+bool catalog_write_dataset(Catalog *catalog, Str name, int64_t version, JsonWriter *w, Err *err);
+bool catalog_write_lineage(Catalog *catalog, Str name, JsonWriter *w, Err *err);
+/* The lineage entry as JSON members, shared with ingest's answer. */
+void lineage_write(const Lineage *lineage, int64_t version, JsonWriter *w);
+
+/* Events for layers above. Called on the committing thread after the commit, in subscription
+ * order; a subscriber must be quick and must not commit. It may append the names of what it
+ * enqueued to *enqueued (JSON array elements), which ingest answers as "agent_enqueued". */
+typedef enum CatalogEventKind {
+    DATASET_CREATED,
+    DATASET_APPENDED,
+    DATASET_REPLACED,
+    DATASET_DROPPED
+} CatalogEventKind;
+typedef struct CatalogEvent {
+    CatalogEventKind kind;
+    Str dataset;
+    int64_t version;
+} CatalogEvent;
+typedef void CatalogListener(void *context, const CatalogEvent *event);
+void catalog_subscribe(Catalog *catalog, CatalogListener *listener,
+                       void *context); /* at start only */
+
+/* Property names that we own. A column's PII verdict is a JSON object {"kind","confidence"}. */
+#define PROPERTY_OWNER "lakehouse.owner"
+#define PROPERTY_DESCRIPTION "lakehouse.description"
+#define PROPERTY_TAGS "lakehouse.tags"       /* JSON array */
+#define PROPERTY_PII "lakehouse.pii"         /* JSON object: column -> {"kind","confidence"} */
+#define PROPERTY_PII_SET "lakehouse.pii-set" /* the same, set by a person: wins */
+#define PROPERTY_COLUMN_DOCS "lakehouse.column-descriptions"

@@ -1,0 +1,43 @@
+/* Files into datasets: a body is spooled to the bucket's staging (decompressed, checked), read by
+ * DuckDB, written as Parquet, sampled for PII, and committed once - or nothing of it stays.
+ * Memory is bounded whatever the size. Thread rule: everything here is thread safe. */
+#pragma once
+
+#include "catalog/catalog.h"
+#include "query/query.h"
+
+#include "base/base.h"
+
+typedef struct IngestFile {
+    Str dataset, bucket;
+    Str format;                /* csv tsv json ndjson parquet auto */
+    Str mode;                  /* create append replace */
+    Str encoding;              /* of the body: empty, identity, gzip, zstd */
+    const char *source_system; /* http file query watcher */
+    Str source;                /* redacted locator for lineage: a file name, bucket/key, "http" */
+    bool (*cancelled)(void *context);               /* may be NULL */
+    void (*progress)(void *context, int64_t bytes); /* may be NULL */
+    void *context;
+} IngestFile;
+
+/* The body, piece by piece; *got 0 at its end. */
+typedef bool IngestSource(void *context, void *buffer, size_t size, size_t *got, Err *err);
+
+/* *result gets the JSON object of API.md "Ingest". Errors name what was wrong: LH_INVALID
+ * ("ragged_row" with the line, "invalid_utf8", "truncated_body", "empty_file", "bad_parquet",
+ * "bad_json"), LH_CONFLICT (dataset_exists, schema_mismatch), LH_MISSING, LH_FULL. */
+bool ingest_file(Catalog *catalog, Engine *engine, Buckets *buckets, const IngestFile *file,
+                 IngestSource *source, void *source_context, Text *result, Err *err);
+
+/* PII. One detector per column: add sampled values, then ask for the verdict. */
+typedef struct PiiVerdict {
+    const char *kind;  /* email phone card iban ssn ip mac name ...; NULL: none */
+    double confidence; /* 0..1 */
+    int64_t matched, sampled;
+} PiiVerdict;
+typedef struct PiiColumn PiiColumn;
+#define PII_SAMPLE_ROWS 10000
+bool pii_open(Str column_name, PiiColumn **out, Err *err);
+void pii_close(PiiColumn **column);
+void pii_add(PiiColumn *column, Str value);
+PiiVerdict pii_verdict(const PiiColumn *column);

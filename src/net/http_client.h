@@ -1,0 +1,43 @@
+/* A blocking HTTP client over libcurl, for the command line and for model servers. Thread rule: an
+ * HttpClient serves one thread at a time and keeps its connections. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/text.h"
+
+typedef struct HttpClient HttpClient;
+/* A body to send piece by piece; *got 0 ends it. */
+typedef bool HttpSource(void *context, void *buffer, size_t size, size_t *got, Err *err);
+/* A piece of the answer's body; false stops the transfer. */
+typedef bool HttpSink(void *context, Bytes data, Err *err);
+
+typedef struct HttpCall {
+    const char *method;
+    Str url;
+    Str content_type; /* of the body; empty: none sent */
+    Str accept;       /* empty: none sent */
+    Str bearer;       /* Authorization: Bearer ..., never logged */
+    Bytes body;       /* used when source is NULL */
+    HttpSource *source;
+    void *source_context;
+    int64_t source_size; /* -1: chunked */
+    HttpSink *sink;      /* gets the body of a 2xx answer; NULL: all goes to reply->body */
+    void *sink_context;
+    int64_t connect_timeout_ms, timeout_ms;                          /* timeout 0: none */
+    bool (*progress)(void *context, int64_t sent, int64_t received); /* false aborts; may be NULL */
+    void *progress_context;
+} HttpCall;
+
+typedef struct HttpReply {
+    int status;
+    Text body;    /* at most 64 MiB, text_close it */
+    Text headers; /* raw lines */
+} HttpReply;
+
+bool http_client_open(HttpClient **out, Err *err);
+void http_client_close(HttpClient **client);
+/* True for any complete answer, whatever its status. LH_OFFLINE: could not connect; LH_TIMEOUT. */
+bool http_client_call(HttpClient *client, const HttpCall *call, HttpReply *out, Err *err);
+void http_reply_close(HttpReply *reply);

@@ -1,0 +1,97 @@
+/* SQL over datasets, on DuckDB through its C API. One instance; a connection per request from a
+ * pool. A user's statement passes the policy (policy.c) before it is run: exactly one SELECT,
+ * reading datasets and nothing else.
+ *
+ * Thread rule: an Engine is thread safe; a Rows belongs to one thread at a time. */
+#pragma once
+
+#include "catalog/catalog.h"
+
+#include "base/base.h"
+
+typedef struct Engine Engine;
+
+typedef struct EngineOptions {
+    int threads;           /* 0: the machine's cores */
+    int64_t memory_bytes;  /* DuckDB's memory_limit */
+    const char *spill_dir; /* sorts and joins beyond memory go here; emptied at open */
+    int64_t spill_bytes_max;
+    int queries_max; /* run at once; more wait, then LH_BUSY */
+} EngineOptions;
+
+bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, Err *err);
+void engine_close(Engine **engine);
+
+typedef struct Query {
+    Str sql;
+    const Json *params; /* array or NULL */
+    const Json *as_of;  /* {"dataset": version} or NULL */
+    int64_t timeout_ms; /* LH_TIMEOUT past it; 0: none */
+    bool trusted; /* SQL that we wrote ourselves: the policy is left out. Datasets by name only */
+    bool (*cancelled)(void *context); /* asked about every 20 ms; true ends it with LH_CANCELLED */
+    void *context;
+} Query;
+
+typedef struct Rows Rows; /* an open result, streamed */
+
+/* Errors: LH_DENIED "sql_forbidden"; LH_INVALID "sql_error" with line and position in the message;
+ * LH_MISSING "dataset_not_found"; LH_TIMEOUT; LH_FULL and LH_TOO_BIG for spill and memory. */
+bool query_open(Engine *engine, const Query *query, Rows **out, Err *err);
+void rows_close(Rows **rows); /* interrupts and drains what is unfinished */
+size_t rows_columns(const Rows *rows);
+Str rows_name(const Rows *rows, size_t column);
+Str rows_type(const Rows *rows, size_t column); /* SQL spelling */
+int64_t rows_scanned_bytes(const Rows *rows);   /* bytes of the data files planned */
+
+typedef enum RowsFormat { ROWS_JSON, ROWS_NDJSON, ROWS_CSV } RowsFormat;
+typedef bool RowsSink(void *context, Bytes data, Err *err);
+typedef struct RowsWritten {
+    int64_t rows;
+    bool truncated; /* there were more than `limit` */
+} RowsWritten;
+/* Writes all (or the first `limit`; 0: all) rows in pieces of about 64 KiB. ROWS_JSON is the whole
+ * object of API.md "Query" but for its last members: {"columns":..,"rows":[..] and the caller adds
+ * ,"row_count":.. and the rest. Integers and decimals that a double cannot hold are strings; NaN
+ * and infinities are null in JSON. ROWS_CSV: RFC 4180, a header line, NULL is an empty field and
+ * an empty string is "". */
+bool rows_write(Rows *rows, RowsFormat format, int64_t limit, RowsSink *sink, void *context,
+                RowsWritten *out, Err *err);
+
+/* The next batch as values, for code of ours that reads columns. Columns are read through the
+ * accessors until the next call. *count 0 at the end. */
+bool rows_next(Rows *rows, size_t *count, Err *err);
+bool rows_is_null(const Rows *rows, size_t column, size_t row);
+Str rows_text(const Rows *rows, size_t column, size_t row);    /* VARCHAR, BLOB columns */
+int64_t rows_int(const Rows *rows, size_t column, size_t row); /* BIGINT columns */
+double rows_real(const Rows *rows, size_t column, size_t row); /* DOUBLE columns */
+/* LIST or ARRAY of FLOAT: points into the batch. */
+const float *rows_floats(const Rows *rows, size_t column, size_t row, size_t *len);
+
+/* Runs SELECTs that we wrote over files of ours, and COPY ... TO for the writers of datasets
+ * (ingest, vector): the statement is trusted and may name paths beneath buckets and staging. */
+bool engine_run(Engine *engine, Str sql, bool (*cancelled)(void *), void *context, Rows **out,
+                Err *err);
+
+/* Parquet of a dataset: one COPY of `select` to a staged file, field ids from `schema`, zstd, its
+ * statistics as a DataFile whose key the caller fills in. Rows of the file in *out. The file at
+ * `path` is fsynced by store_adopt. */
+bool engine_copy_parquet(Engine *engine, Str select, const Schema *schema, const char *path,
+                         bool (*cancelled)(void *), void *context, Arena *arena, DataFile *out,
+                         Err *err);
+/* The same from rows that code of ours makes: `source` fills up to batch_capacity() rows and calls
+ * batch_finish(batch, rows); 0 rows end it. Cells are set by column and row in any order; a cell
+ * that is not set is NULL. Bytes are copied. The source runs on one thread. */
+typedef struct RowBatch RowBatch;
+typedef bool RowSource(void *context, RowBatch *batch, Err *err);
+size_t batch_capacity(const RowBatch *batch);
+void batch_text(RowBatch *batch, size_t column, size_t row, Str value);    /* string, binary */
+void batch_int(RowBatch *batch, size_t column, size_t row, int64_t value); /* int, long */
+void batch_real(RowBatch *batch, size_t column, size_t row, double value); /* double */
+void batch_finish(RowBatch *batch, size_t rows);
+bool engine_write_parquet(Engine *engine, const Schema *schema, RowSource *source, void *context,
+                          const char *path, Arena *arena, DataFile *out, Err *err);
+/* The columns and types that a SELECT of ours would give, mapped to Iceberg's (ids 0). */
+bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err *err);
+
+void sql_quote_text(Text *out, Str text); /* 'it''s' */
+void sql_quote_name(Text *out, Str name); /* "a ""b""" */

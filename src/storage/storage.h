@@ -1,0 +1,6 @@
+/* Buckets of objects: bytes under keys. Other modules include this one header. */
+#pragma once
+
+#include "storage/bucket.h"
+#include "storage/errors.h"
+#include "storage/store.h"
