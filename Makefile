@@ -49,6 +49,7 @@ $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 .PHONY: fuzzers
+.SECONDARY:
 fuzzers: $(FUZZERS)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
 	@mkdir -p $(@D)

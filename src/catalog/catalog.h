@@ -1,9 +1,10 @@
-/* Datasets: each is an Iceberg v2 table (https://iceberg.apache.org/spec) in one home bucket,
+/* Datasets: each is an Iceberg v2 table (https://iceberg.apache.org/spec) in one home bucket, below
+ * warehouse/<namespace>/<table>/:
  *
- *     warehouse/<namespace>/<table>/metadata/NNNNN-<uuid>.metadata.json   immutable
- *                                  /metadata/snap-<id>.avro, <uuid>-m<n>.avro     manifest list,
- * manifests /pointer/<20 digits>                   created once each, by if_absent: the commit
- * point /data/*.parquet
+ *     metadata/NNNNN-<uuid>.metadata.json      immutable, one a commit
+ *     metadata/snap-<id>.avro, <uuid>-m0.avro  manifest list, manifests
+ *     pointer/<20 digits>                      created once each, by if_absent: the commit point
+ *     data/<uuid>.parquet
  *
  * A commit writes new files, then creates the next pointer; whoever creates it has won, the others
  * rebase and try again. Nothing is renamed over or edited, nothing is deleted after an unknown
