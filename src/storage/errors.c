@@ -113,9 +113,12 @@ static const KeptEvent *newest(const ErrorJournal *journal, size_t i) {
 }
 
 void errors_add(ErrorJournal *journal, const ErrorEvent *event) {
-    KeptEvent *copy = event_copy(event, random_u64());
+    /* Unique over servers by its low half, in order within one by its high half. */
+    static _Atomic uint32_t count;
+    KeptEvent *copy = event_copy(event, random_u64() >> 32);
     if (copy->at_ms == 0) copy->at_ms = clock_now_ms();
     pthread_mutex_lock(&journal->lock);
+    copy->id |= (uint64_t)count++ << 32;
     if (journal->pending.len < PENDING_SIZE_MAX) {
         if (journal->pending_count++ == 0) journal->pending_ms = copy->at_ms;
         event_frame(&journal->pending, copy);
@@ -191,8 +194,7 @@ static bool files_list(ErrorJournal *journal, Arena *arena, Files *out, Err *err
             if (files.len) memcpy(grown, files.items, files.len * sizeof *grown);
             files = (Files){grown, files.len, files.cap * 2 + STORE_LIST_MAX};
         }
-        memcpy(files.items + files.len, list.objects, list.object_count * sizeof *list.objects);
-        files.len += list.object_count;
+        for (size_t i = 0; i < list.object_count; i++) files.items[files.len++] = list.objects[i];
         options.after = list.next;
     } while (list.next.len);
     *out = files;

@@ -41,27 +41,6 @@ static const Json *compact(ErrorJournal *journal, Arena *arena) {
     return json;
 }
 
-TEST("events come newest first, by bucket too, and again after a restart") {
-    OWNED(store_close) Store *store = open_root(kit_dir());
-    OWNED(arena_close) Arena arena = {0};
-    for (int round = 0; round < 2; round++) {
-        OWNED(errors_close) ErrorJournal *journal = NULL;
-        errors_open(store, &journal);
-        if (round == 0) {
-            add(journal, "a", "first", false);
-            add(journal, "b", "second", true);
-            add(journal, "a", "third", false);
-        }
-        const Json *all = answer(journal, "", 50, &arena), *a = answer(journal, "a", 1, &arena);
-        CHECK_INT(all->len, 3);
-        CHECK_INT(a->len, 1);
-        CHECK_STR(json_get_text(&a->items[0], "key", STR("")), "third");
-        CHECK_STR(json_get_text(&all->items[1], "key", STR("")), "second");
-        CHECK(json_get_flag(&all->items[1], "rescued", false));
-        CHECK_STR(json_get_text(&all->items[1], "error", STR("")), "it broke");
-    }
-}
-
 TEST("a flushed event survives SIGKILL") {
     const char *root = kit_dir();
     pid_t pid = fork();
@@ -81,6 +60,27 @@ TEST("a flushed event survives SIGKILL") {
     OWNED(arena_close) Arena arena = {0};
     errors_open(store, &journal);
     CHECK_INT(answer(journal, "a", 50, &arena)->len, 1);
+}
+
+TEST("events come newest first, by bucket too, and again after a restart") {
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    OWNED(arena_close) Arena arena = {0};
+    for (int round = 0; round < 2; round++) {
+        OWNED(errors_close) ErrorJournal *journal = NULL;
+        errors_open(store, &journal);
+        if (round == 0) {
+            add(journal, "a", "first", false);
+            add(journal, "b", "second", true);
+            add(journal, "a", "third", false);
+        }
+        const Json *all = answer(journal, "", 50, &arena), *a = answer(journal, "a", 1, &arena);
+        CHECK_INT(all->len, 3);
+        CHECK_INT(a->len, 1);
+        CHECK_STR(json_get_text(&a->items[0], "key", STR("")), "third");
+        CHECK_STR(json_get_text(&all->items[1], "key", STR("")), "second");
+        CHECK(json_get_flag(&all->items[1], "rescued", false));
+        CHECK_STR(json_get_text(&all->items[1], "error", STR("")), "it broke");
+    }
 }
 
 static void *add_many(void *context) {
