@@ -35,8 +35,8 @@ bool index_drop(Indexes *indexes, Str name, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);
 bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err);
-bool indexes_dataset_in_use(Indexes *indexes, Str dataset, Arena *arena, Str **names,
-                            size_t *count);
+/* The names of the indexes that a dataset feeds. */
+void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names, size_t *count);
 
 typedef struct Search { /* POST /vectors/search */
     Str index, query, filter, mode;
