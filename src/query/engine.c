@@ -17,18 +17,29 @@ static bool set_option(duckdb_config config, const char *name, const char *value
 }
 
 static bool set_options(const Engine *engine, const char *spill, duckdb_config config, Err *err) {
-    char memory[32], threads[16], spill_max[32];
+    char memory[32], threads[16];
     snprintf(memory, sizeof memory, "%lldB", (long long)engine->options.memory_bytes / INSTANCES);
     snprintf(threads, sizeof threads, "%d", engine->options.threads);
-    snprintf(spill_max, sizeof spill_max, "%lldB", (long long)engine->options.spill_bytes_max);
     return set_option(config, "autoinstall_known_extensions", "false", err) &&
            set_option(config, "autoload_known_extensions", "false", err) &&
            set_option(config, "allow_community_extensions", "false", err) &&
            set_option(config, "allow_persistent_secrets", "false", err) &&
            set_option(config, "memory_limit", memory, err) &&
            set_option(config, "threads", threads, err) &&
-           set_option(config, "temp_directory", spill, err) &&
-           set_option(config, "max_temp_directory_size", spill_max, err);
+           set_option(config, "temp_directory", spill, err);
+}
+
+/* A limit given at open is shown by DuckDB and not kept; one that is set later is. */
+static bool limit_spill(const Engine *engine, duckdb_database database, Err *err) {
+    duckdb_connection connection;
+    char sql[96];
+    if (duckdb_connect(database, &connection) != DuckDBSuccess)
+        return err_set(err, LH_BUG, "the SQL engine takes no connection");
+    snprintf(sql, sizeof sql, "SET max_temp_directory_size='%lldB'",
+             (long long)engine->options.spill_bytes_max);
+    bool ok = instance_run(connection, str_from(sql), err);
+    duckdb_disconnect(&connection);
+    return ok;
 }
 
 bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err) {
@@ -42,7 +53,7 @@ bool instance_open(const Engine *engine, const char *spill_name, duckdb_database
         ok = err_set(err, LH_BUG, "the SQL engine does not start: %s", why ? why : "no reason");
     duckdb_free(why);
     duckdb_destroy_config(&config);
-    return ok;
+    return ok && limit_spill(engine, *out, err);
 }
 
 bool instance_run(duckdb_connection connection, Str sql, Err *err) {
@@ -78,16 +89,15 @@ static bool open_trusted(Engine *engine, Err *err) {
     return ok;
 }
 
-/* Only what engines leave there is removed: the directory's own name may be a user's choice. */
-static bool empty_spill(Engine *engine, Err *err) {
+/* Only what engines leave there is removed: the directory itself may be a user's choice. */
+static bool empty_spill(Engine *engine, bool make, Err *err) {
     static const char *const parts[] = {"trusted", "sandbox", "empty"};
     char path[PATH_MAX + 16];
     struct stat info;
-    if (!dir_make(engine->spill_dir, err)) return false;
     for (size_t i = 0; i < COUNT(parts); i++) {
         snprintf(path, sizeof path, "%s/%s", engine->spill_dir, parts[i]);
         if (lstat(path, &info) == 0 && !dir_remove(path, err)) return false;
-        if (mkdir(path, 0700)) return err_errno(err, "cannot make '%s'", path);
+        if (make && mkdir(path, 0700)) return err_errno(err, "cannot make '%s'", path);
     }
     return true;
 }
@@ -96,7 +106,7 @@ static bool set_spill_dir(Engine *engine, Err *err) {
     const char *given = engine->options.spill_dir;
     if (!dir_make(given, err)) return false;
     if (!realpath(given, engine->spill_dir)) return err_errno(err, "cannot find '%s'", given);
-    return empty_spill(engine, err);
+    return empty_spill(engine, true, err);
 }
 
 bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, Err *err) {
@@ -123,7 +133,7 @@ void engine_close(Engine **engine) {
     watch_close(e);
     sandbox_close(&e->sandbox);
     if (e->trusted) duckdb_close(&e->trusted);
-    if (e->spill_dir[0]) empty_spill(e, &ignored);
+    if (e->spill_dir[0]) empty_spill(e, false, &ignored);
     pthread_cond_destroy(&e->slot_free);
     pthread_mutex_destroy(&e->lock);
     free(e);

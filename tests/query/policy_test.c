@@ -6,8 +6,13 @@
 
 static Err err;
 
+static Engine *engine;
+
+__attribute__((destructor)) static void close_engine(void) {
+    engine_close(&engine);
+}
+
 static Engine *open_engine(void) {
-    static Engine *engine;
     static char spill[128];
     if (engine) return engine;
     snprintf(spill, sizeof spill, "%s/spill", kit_dir());
