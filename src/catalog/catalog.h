@@ -87,7 +87,10 @@ typedef struct Commit {
     Str dataset, bucket; /* bucket matters for a create; empty: primary */
     CommitMode mode;
     const char *operation_note; /* extra summary word, may be NULL */
-    const Schema *schema;       /* field ids as in the files: see catalog_plan */
+    /* The version that a replace was computed from; LH_CONFLICT "dataset_changed" when another
+     * commit came between. 0: whatever is there is replaced. */
+    int64_t base_version;
+    const Schema *schema; /* field ids as in the files: see catalog_plan */
     const DataFile *files;
     size_t file_count;
     const Property *properties;
