@@ -43,14 +43,16 @@ typedef struct Search { /* POST /vectors/search */
     const Json *vector;
     const float *floats; /* a raw body instead of `vector` */
     size_t float_count;
-    int64_t k, ef;
-    bool exact;
+    int64_t k, ef, per_document; /* ef 0: the index's own */
+    bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
 } Search;
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err);
+
+bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
 
 typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;
