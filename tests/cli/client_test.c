@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "net/net.h"
 
+#include <pthread.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdatomic.h>
