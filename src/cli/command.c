@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define NAME_WIDTH 18
+#define HELP_WIDTH 24
 
 static const Option session_options[] = {
     {"url",              LH_TEXT, AT(SessionOptions, url), NULL,
@@ -162,7 +163,10 @@ static void print_options(const Option *options, size_t operands) {
         const Option *o = &options[i];
         Str left = i < operands ? str_from(o->name) : flag_text(o, &arena);
         bool shows = o->fallback && !option_is_required(o) && o->type != LH_FLAG && *o->fallback;
-        printf("  %-28.*s %s", SHOW(left), o->help);
+        if (left.len > HELP_WIDTH)
+            printf("  %.*s\n  %*s %s", SHOW(left), HELP_WIDTH, "", o->help);
+        else
+            printf("  %-*.*s %s", HELP_WIDTH, SHOW(left), o->help);
         if (i >= operands && option_is_required(o)) printf(" (required)");
         if (shows) printf(" (default %s)", o->fallback);
         printf("\n");
@@ -218,7 +222,8 @@ static int help(const Command *const *tables, int argc, char **argv) {
         for (const Command *c = *table; c->name; c++) {
             Str rest = str_from(c->name), first = str_until(&rest, ' ');
             if (!rest.len || !str_equal(first, group) || c->hidden) continue;
-            if (shown++ == 0) printf("usage: lakehouse %s ...\n", argv[0]);
+            if (shown == 0) printf("usage: lakehouse %s ...\n", argv[0]);
+            if (shown++ == 1 && command) printf("\n");
             printf("  lakehouse %-*s %s\n", NAME_WIDTH, c->name, c->help);
         }
     }
