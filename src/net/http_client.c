@@ -123,6 +123,7 @@ static void add_header(struct curl_slist **list, const char *name, Str value) {
 static struct curl_slist *make_headers(const HttpCall *call) {
     struct curl_slist *list = curl_slist_append(NULL, "User-Agent: lakehouse/" LAKEHOUSE_VERSION);
     if (call->content_type.len) add_header(&list, "Content-Type", call->content_type);
+    if (call->content_encoding.len) add_header(&list, "Content-Encoding", call->content_encoding);
     if (call->accept.len) add_header(&list, "Accept", call->accept);
     if (call->bearer.len) {
         OWNED(text_close) Text value = {0};
@@ -183,7 +184,7 @@ static bool failure(const Transfer *t, CURLcode code, Err *err) {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
-        return err_set(err, LH_OFFLINE, "cannot connect to '%.*s'", SHOW(url));
+        return err_code(err, LH_OFFLINE, "cannot_connect", "cannot connect to '%.*s'", SHOW(url));
     case CURLE_OPERATION_TIMEDOUT:
         return err_set(err, LH_TIMEOUT, "no answer from '%.*s' in time", SHOW(url));
     case CURLE_ABORTED_BY_CALLBACK:

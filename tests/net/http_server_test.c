@@ -11,9 +11,10 @@
 #define CLOSE_GET(path) HEAD("GET " path) "Connection: close\r\n\r\n"
 
 static Err err;
-static atomic_int answered, done_count, done_lost, gone_seen, read_failed, writing_failed;
+static atomic_int planned, answered, done_count, done_lost, gone_seen, read_failed, writing_failed;
 static char big_path[64]; /* a file of BIG_SIZE */
 #define BIG_SIZE (8 << 20)
+#define LARGE_SIZE (16 << 20)
 
 /* What the application of these tests does for a path. */
 static HttpPlan plan(void *context, Request *request) {
@@ -86,7 +87,8 @@ static void answer(void *context, Request *request, Response *response) {
     if (str_is(path, "/split")) response_header(response, "x-bad", STR("a\r\nx-evil: 1"));
     if (str_is(path, "/large")) {
         Text body = {0};
-        for (int i = 0; i < 1 << 20; i++) text_add(&body, STR("0123456789abcdef"));
+        memset(text_reserve(&body, LARGE_SIZE), 'l', LARGE_SIZE);
+        body.len = LARGE_SIZE;
         return response_take(response, "text/plain", &body);
     }
     if (request->has_body) return response_body(response, "text/plain", str_of(request->body));
@@ -105,7 +107,12 @@ static void done(void *context, const Request *request, int status, uint64_t byt
     if (status == 499) atomic_fetch_add(&done_lost, 1);
 }
 
-static const HttpApp app = {.plan = plan, .answer = answer, .refuse = refuse, .done = done};
+static HttpPlan count_plan(void *context, Request *request) {
+    atomic_fetch_add(&planned, 1);
+    return plan(context, request);
+}
+
+static const HttpApp app = {.plan = count_plan, .answer = answer, .refuse = refuse, .done = done};
 
 static HttpServer *open_with(HttpOptions options) {
     HttpServer *server = NULL;
@@ -375,7 +382,7 @@ TEST("a large answer arrives whole, from memory, from a file, in chunks") {
     OWNED(arena_close) Arena arena = {0};
     make_big_file();
     HttpServer *server = open_server();
-    CHECK_INT(body_of(wire_ask(server, &arena, STR(CLOSE_GET("/large")))).len, 16 << 20);
+    CHECK_INT(body_of(wire_ask(server, &arena, STR(CLOSE_GET("/large")))).len, LARGE_SIZE);
     CHECK_INT(body_of(wire_ask(server, &arena, STR(CLOSE_GET("/file")))).len, BIG_SIZE);
     CHECK_INT(body_of(wire_ask(server, &arena, STR(CLOSE_GET("/pool/file")))).len, BIG_SIZE);
     Str chunked = body_of(wire_ask(server, &arena, STR(CLOSE_GET("/pool/little"))));
@@ -498,6 +505,76 @@ TEST("sixteen clients at once each get their own answers, and each request ends 
     http_server_stop(&server, 1000);
     CHECK_INT(answered - answered_before, CLIENTS * EACH);
     CHECK_INT(done_count - done_before, CLIENTS * EACH);
+}
+
+/* Sends a part of some request, reads a part of what comes, and goes. */
+static void *come_and_go(void *context) {
+    static const char *const requests[] = {
+        GET("/large"),
+        GET("/pool/little"),
+        GET("/file") GET("/pool/file") GET("/a"),
+        HEAD("POST /echo") "Content-Length: 20\r\n\r\n01234567890123456789",
+        HEAD("PUT /stream/in") "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+        HEAD("PUT /stream/unread") "Content-Length: 9\r\n\r\nabcdefghi" GET("/b")};
+    static _Thread_local char buffer[1 << 16];
+    unsigned seed = (unsigned)random_u64();
+    for (int i = 0; i < 60; i++) {
+        Str request = str_from(requests[(size_t)rand_r(&seed) % COUNT(requests)]);
+        struct linger reset = {.l_onoff = rand_r(&seed) % 2};
+        int fd = wire_connect(context);
+        wire_send(fd, str_slice(request, 0, (size_t)rand_r(&seed) % (request.len + 20)));
+        if (rand_r(&seed) % 2) recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        if (rand_r(&seed) % 3 == 0) shutdown(fd, SHUT_WR);
+        if (rand_r(&seed) % 2) usleep((unsigned)rand_r(&seed) % 2000);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fd);
+    }
+    return NULL;
+}
+
+TEST("clients that leave at any point leave nothing behind") {
+    enum { CLIENTS = 8 };
+    make_big_file();
+    HttpServer *server = open_server();
+    pthread_t threads[CLIENTS];
+    int planned_before = planned, done_before = done_count;
+    for (int i = 0; i < CLIENTS; i++)
+        CHECK(pthread_create(&threads[i], NULL, come_and_go, server) == 0);
+    for (int i = 0; i < CLIENTS; i++) pthread_join(threads[i], NULL);
+    HttpCounts counts = {.connections = 1};
+    for (int i = 0; i < 500 && counts.connections > 0; i++) {
+        usleep(10000);
+        http_server_counts(server, &counts);
+    }
+    CHECK_INT(counts.connections, 0);
+    CHECK_INT(counts.pool_busy, 0);
+    CHECK_INT(done_count - done_before, planned - planned_before);
+    http_server_stop(&server, 1000);
+}
+
+TEST("out of descriptors the server waits, and goes on when there are some") {
+    enum { CLIENTS = 64 };
+    HttpServer *server = open_impatient();
+    struct rlimit before, low;
+    int fds[CLIENTS], count = 0;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    int next = dup(0);
+    close(next);
+    low = (struct rlimit){(rlim_t)next + 20, before.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    while (count < CLIENTS && (fds[count] = socket(AF_INET, SOCK_STREAM, 0)) >= 0) count++;
+    for (int i = count - 1; i >= count - 4; i--) close(fds[i]); /* for two pairs of ends */
+    count -= 4;
+    int last = wire_connect(server), other = wire_connect(server), waits = wire_connect(server);
+    wire_send(waits, STR(GET("/waited")));
+    usleep(50000);
+    for (int i = 0; i < count; i++) close(fds[i]);
+    OWNED(text_close) Text got = {0};
+    bool answered_late = wire_receive_until(waits, STR("\r\n\r\n/waited"), 1, &got);
+    setrlimit(RLIMIT_NOFILE, &before);
+    CHECK(answered_late);
+    close(last), close(other), close(waits);
+    http_server_stop(&server, 1000);
 }
 
 TEST("an address that is taken or is none is refused with a reason") {
