@@ -3,8 +3,8 @@
 bool health(App *app, Call *call, Err *err) {
     Text text = {0};
     (void)err;
-    text_print(&text, "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%lld}", LAKEHOUSE_VERSION,
-               (long long)(clock_now_ms() - app->started_ms));
+    text_print(&text, "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%lld}",
+               LAKEHOUSE_VERSION, (long long)(clock_now_ms() - app->started_ms));
     answer_json(call, 200, &text);
     return true;
 }
@@ -32,7 +32,11 @@ bool ready(App *app, Call *call, Err *err) {
     static const struct {
         const char *name;
         bool (*is_ready)(App *app, Err *err);
-    } parts[] = {{"storage", storage_ready}, {"query", query_ready}, {"embedder", embedder_ready}};
+    } parts[] = {
+        {"storage",  storage_ready },
+        {"query",    query_ready   },
+        {"embedder", embedder_ready}
+    };
     Text text = {0};
     JsonWriter w = {.out = &text};
     bool all = true;

@@ -1,5 +1,5 @@
-/* GET /openapi.json, made from the rows of routes[] and their option tables, and GET /, the same for
- * people: neither can disagree with what the server takes. */
+/* GET /openapi.json, made from the rows of routes[] and their option tables, and GET /, the same
+ * for people: neither can disagree with what the server takes. */
 #include "gateway/route.h"
 
 #include <stdio.h>
@@ -25,8 +25,8 @@ static void write_fallback(const Option *option, JsonWriter *w) {
 }
 
 static void write_schema(const Option *option, JsonWriter *w) {
-    static const char *const types[] = {[LH_TEXT] = "string", [LH_FLAG] = "boolean",
-                                        [LH_INT] = "integer", [LH_REAL] = "number"};
+    static const char *const types[] = {
+        [LH_TEXT] = "string", [LH_FLAG] = "boolean", [LH_INT] = "integer", [LH_REAL] = "number"};
     jw_object(w);
     if (option->type != LH_JSON) jw_member_text(w, "type", str_from(types[option->type]));
     if (option->min || option->max) {
@@ -123,11 +123,13 @@ static void write_responses(const Route *route, JsonWriter *w) {
     jw_raw(w, STR("{\"description\":\"done\"}"));
     if (route->job) {
         jw_name(w, "202");
-        jw_raw(w, STR("{\"description\":\"a job has begun: {\\\"job\\\":id}, Location names it\"}"));
+        jw_raw(w,
+               STR("{\"description\":\"a job has begun: {\\\"job\\\":id}, Location names it\"}"));
     }
     jw_name(w, "default");
-    jw_raw(w, STR("{\"description\":\"RFC 9457\",\"content\":{\"application/problem+json\":{\"schema\""
-                  ":{\"$ref\":\"#/components/schemas/Problem\"}}}}"));
+    jw_raw(w,
+           STR("{\"description\":\"RFC 9457\",\"content\":{\"application/problem+json\":{\"schema\""
+               ":{\"$ref\":\"#/components/schemas/Problem\"}}}}"));
     jw_end(w);
 }
 
@@ -191,11 +193,12 @@ bool openapi(App *app, Call *call, Err *err) {
 bool home(App *app, Call *call, Err *err) {
     Text text = {0};
     (void)app, (void)err;
-    text_print(&text, "<!doctype html><meta charset=utf-8><title>lakehouse</title>"
-                      "<style>body{font:15px system-ui;max-width:64em;margin:2em auto;padding:0 1em}"
-                      "td{padding:.2em 1em .2em 0;vertical-align:top}code{white-space:nowrap}</style>"
-                      "<h1>lakehouse %s</h1><p><a href=/openapi.json>OpenAPI</a> &middot; "
-                      "<a href=/metrics>metrics</a> &middot; <a href=/ready>ready</a><table>",
+    text_print(&text,
+               "<!doctype html><meta charset=utf-8><title>lakehouse</title>"
+               "<style>body{font:15px system-ui;max-width:64em;margin:2em auto;padding:0 1em}"
+               "td{padding:.2em 1em .2em 0;vertical-align:top}code{white-space:nowrap}</style>"
+               "<h1>lakehouse %s</h1><p><a href=/openapi.json>OpenAPI</a> &middot; "
+               "<a href=/metrics>metrics</a> &middot; <a href=/ready>ready</a><table>",
                LAKEHOUSE_VERSION);
     for (size_t i = 0; i < route_count; i++)
         text_print(&text, "<tr><td><code>%s</code><td><code>%s</code><td>%s",

@@ -16,3 +16,13 @@ void sql_quote_text(Text *out, Str text) {
 void sql_quote_name(Text *out, Str name) {
     add_doubling(out, name, '"');
 }
+
+void sql_quote_dataset(Text *out, Str name) {
+    size_t dot;
+    if (str_find(name, STR("."), &dot)) {
+        sql_quote_name(out, str_slice(name, 0, dot));
+        text_add_byte(out, '.');
+        name = str_slice(name, dot + 1, name.len);
+    }
+    sql_quote_name(out, name);
+}
