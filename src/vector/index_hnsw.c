@@ -9,8 +9,9 @@
 #include <stdlib.h>
 
 #define SCRATCH_KEPT 64
-#define SCAN_ROWS 1000  /* fewer rows than this are scanned: no slower, and exact */
-#define SCAN_SHARE 0.05 /* of the rows allowed by a filter: below it, scan them */
+#define SCAN_ROWS 1000           /* fewer rows are scanned: no slower, and exact */
+#define SCAN_ROWS_FILTERED 20000 /* the same of what a filter leaves: a walk has to look wide */
+#define SCAN_SHARE 0.05          /* of the rows, likewise */
 
 typedef struct HnswIndex {
     Index index;
@@ -57,7 +58,8 @@ static bool hnsw_search(Index *index, const float *query, const SearchParams *pa
     size_t allowed = params->allowed ? params->allowed->count : index->count;
     double share = index->count ? (double)allowed / (double)index->count : 0;
     (void)err;
-    if (params->exact || allowed <= SCAN_ROWS || share < SCAN_SHARE)
+    size_t few = params->allowed ? SCAN_ROWS_FILTERED : SCAN_ROWS;
+    if (params->exact || allowed <= few || share < SCAN_SHARE)
         *count = exact_search(&hnsw->graph.vectors, query, params->k, params->allowed, hits);
     else
         *count = hnsw_walk(hnsw, query, params, share, hits);
