@@ -53,7 +53,7 @@ $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
 fuzzers: $(FUZZERS)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 
 $(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
 $(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell

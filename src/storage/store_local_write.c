@@ -46,11 +46,6 @@ static pthread_mutex_t *stripe_lock(const char *key) {
     return lock;
 }
 
-static void stripe_unlock(pthread_mutex_t **lock) {
-    if (*lock) pthread_mutex_unlock(*lock);
-    *lock = NULL;
-}
-
 /* The folder part of the key as a path ("." for none), and its last segment. */
 static const char *key_split(const char *key, char folder[STORE_KEY_MAX + 1]) {
     const char *slash = strrchr(key, '/');
@@ -168,10 +163,11 @@ static PlaceResult place_once(const Placement *place, int *folder, Err *err) {
 }
 
 static bool place_locked(const Placement *place, int *folder, Err *err) {
-    OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(place->key);
     PlaceResult result = PLACE_AGAIN;
+    pthread_mutex_t *lock = stripe_lock(place->key);
     for (int i = 0; i < PLACE_TRIES_MAX && result == PLACE_AGAIN; i++)
         result = place_once(place, folder, err);
+    pthread_mutex_unlock(lock);
     if (result == PLACE_AGAIN)
         return err_set(err, LH_OFFLINE, "'%s' cannot be written: its folder keeps vanishing",
                        place->key);
@@ -290,18 +286,22 @@ static bool remove_in(int folder, const char *name, Str key, Err *err) {
     return true;
 }
 
+static bool remove_locked(LocalStore *store, const char *folder_path, const char *name, Str key,
+                          Err *err) {
+    OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
+    if (folder < 0 && is_missing(errno)) return true;
+    if (folder < 0) return err_errno(err, "cannot remove '%.*s'", SHOW(key));
+    return remove_in(folder, name, key, err);
+}
+
 bool local_remove(Store *base, Str key, Err *err) {
     LocalStore *store = (LocalStore *)base;
     char path[STORE_KEY_MAX + 1], folder_path[STORE_KEY_MAX + 1];
     if (!local_ready(store, err) || !local_key(key, path, err)) return false;
     const char *name = key_split(path, folder_path);
-    {
-        OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(path);
-        OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
-        if (folder < 0 && is_missing(errno)) return true;
-        if (folder < 0) return err_errno(err, "cannot remove '%.*s'", SHOW(key));
-        if (!remove_in(folder, name, key, err)) return false;
-    }
-    folders_prune(store, folder_path);
-    return true;
+    pthread_mutex_t *lock = stripe_lock(path);
+    bool ok = remove_locked(store, folder_path, name, key, err);
+    pthread_mutex_unlock(lock);
+    if (ok) folders_prune(store, folder_path);
+    return ok;
 }
