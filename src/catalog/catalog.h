@@ -28,6 +28,7 @@ typedef struct Table Table;
 
 bool catalog_open(Buckets *buckets, Catalog **out, Err *err);
 void catalog_close(Catalog **catalog);
+Buckets *catalog_buckets(Catalog *catalog); /* those that it was opened over */
 /* [a-z_][a-z0-9_]{0,62}, optionally "namespace.name"; LH_INVALID "bad_dataset_name". */
 bool dataset_name_check(Str name, Err *err);
 
@@ -86,7 +87,10 @@ typedef struct Commit {
     Str dataset, bucket; /* bucket matters for a create; empty: primary */
     CommitMode mode;
     const char *operation_note; /* extra summary word, may be NULL */
-    const Schema *schema;       /* field ids as in the files: see catalog_plan */
+    /* The version that a replace was computed from; LH_CONFLICT "dataset_changed" when another
+     * commit came between. 0: whatever is there is replaced. */
+    int64_t base_version;
+    const Schema *schema; /* field ids as in the files: see catalog_plan */
     const DataFile *files;
     size_t file_count;
     const Property *properties;

@@ -5,6 +5,9 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "storage/store.h"
+
+#define ERRORS_KEPT_MAX 10000 /* newest events in memory: what errors_write can answer */
 
 typedef struct ErrorJournal ErrorJournal;
 
@@ -15,7 +18,13 @@ typedef struct ErrorEvent {
     bool rescued;
 } ErrorEvent;
 
+/* Loads what is there; a primary that is out of reach gives an empty journal that is written once
+ * it is back. The store must outlive the journal. */
+void errors_open(Store *primary, ErrorJournal **out);
+void errors_close(ErrorJournal **journal); /* flushes what it can */
+
 void errors_add(ErrorJournal *journal, const ErrorEvent *event);     /* copies; never fails */
+int64_t errors_count(const ErrorJournal *journal);                   /* events since open */
 bool errors_flush(ErrorJournal *journal, Err *err);                  /* durable when it returns */
 bool errors_compact(ErrorJournal *journal, JsonWriter *w, Err *err); /* the route's answer */
 /* Newest first, an array. bucket empty: all; since_ms 0: all. */

@@ -1,0 +1,307 @@
+/* Commits and removals of the local backend.
+ *
+ * A commit stamps the finished file with a new time, makes its bytes durable, puts it in place and
+ * makes the folder durable; each folder that had to be made was made durable in its own parent
+ * before it could be used. Conditions hold because every commit and removal of this process takes
+ * the lock of its key's stripe, and "if absent" is link(), which the kernel decides. */
+#include "storage/store_local.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/owned.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STRIPES 64
+#define PLACE_TRIES_MAX 1000 /* each lost to a folder that another process pruned meanwhile */
+
+typedef struct LocalWriter {
+    ObjectWriter writer;
+    LocalStore *store;
+    int fd;
+    char name[20]; /* in the staging folder; empty once it is committed */
+    char key[STORE_KEY_MAX + 1];
+} LocalWriter;
+
+/* One write: where it stands now and where it goes. */
+typedef struct Placement {
+    LocalStore *store;
+    int from_folder, fd;
+    const char *from_name, *key;
+    const PutCondition *condition;
+} Placement;
+
+static pthread_mutex_t stripes[STRIPES] = {[0 ... STRIPES - 1] = PTHREAD_MUTEX_INITIALIZER};
+
+static pthread_mutex_t *stripe_lock(const char *key) {
+    pthread_mutex_t *lock = &stripes[hash64(bytes_of(str_from(key))) % STRIPES];
+    pthread_mutex_lock(lock);
+    return lock;
+}
+
+static void stripe_unlock(pthread_mutex_t **lock) {
+    if (*lock) pthread_mutex_unlock(*lock);
+    *lock = NULL;
+}
+
+/* The folder part of the key as a path ("." for none), and its last segment. */
+static const char *key_split(const char *key, char folder[STORE_KEY_MAX + 1]) {
+    const char *slash = strrchr(key, '/');
+    if (!slash) return memcpy(folder, ".", 2), key;
+    memcpy(folder, key, (size_t)(slash - key));
+    folder[slash - key] = 0;
+    return slash + 1;
+}
+
+static bool in_the_way(const char *key, Err *err) {
+    return err_code(err, LH_CONFLICT, "key_conflict",
+                    "'%s' cannot be written: a key and keys below it ('a' and 'a/b') cannot both "
+                    "exist in a local bucket",
+                    key);
+}
+
+/* One step down; a folder that is made is durable in its parent before anyone can use it. */
+static bool folder_enter(int *folder, const char *name, const char *key, Err *err) {
+    if (mkdirat(*folder, name, 0755) == 0) {
+        if (fsync(*folder)) return err_errno(err, "cannot make a folder of '%s' durable", key);
+    } else if (errno != EEXIST) {
+        return err_errno(err, "cannot make a folder of '%s'", key);
+    }
+    int next = openat(*folder, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (next < 0 && (errno == ENOTDIR || errno == ELOOP)) return in_the_way(key, err);
+    if (next < 0) return err_errno(err, "cannot open a folder of '%s'", key);
+    fd_close(folder);
+    *folder = next;
+    return true;
+}
+
+static bool folders_make(LocalStore *store, const char *path, const char *key, Err *err) {
+    OWNED(fd_close) int folder = local_resolve(store->root_fd, ".", O_DIRECTORY);
+    char name[STORE_KEY_MAX + 1];
+    bool ok = folder >= 0 || err_errno(err, "cannot open '%s'", store->root);
+    pthread_rwlock_wrlock(&store->folders);
+    for (Str rest = str_from(path); ok && rest.len > 0;) {
+        Str segment = str_until(&rest, '/');
+        snprintf(name, sizeof name, "%.*s", SHOW(segment));
+        ok = folder_enter(&folder, name, key, err);
+    }
+    pthread_rwlock_unlock(&store->folders);
+    return ok;
+}
+
+/* Left empty by a removal that was cut short: no object is below it, so it may go. */
+static bool folder_gave_way(int folder, const char *name) {
+    return unlinkat(folder, name, AT_REMOVEDIR) == 0;
+}
+
+static bool condition_holds(int folder, const char *name, const Placement *place, Err *err) {
+    struct stat info;
+    ObjectInfo now = {0};
+    if (!place->condition || place->condition->if_match.len == 0) return true;
+    if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode))
+        local_info(&info, &now);
+    return str_is(place->condition->if_match, now.etag) ||
+           err_set(err, LH_PRECONDITION, "'%s' is no longer the object with etag '%.*s'",
+                   place->key, SHOW(place->condition->if_match));
+}
+
+static bool place_failed(int folder, const char *name, const Placement *place, Err *err) {
+    struct stat info;
+    if (errno == EISDIR) return in_the_way(place->key, err);
+    if (errno != EEXIST) return err_errno(err, "cannot write '%s'", place->key);
+    if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
+        return in_the_way(place->key, err);
+    return err_set(err, LH_PRECONDITION, "'%s' exists", place->key);
+}
+
+/* ENOENT from here means that the folder was pruned by another process: the caller tries again. */
+static bool place_in(int folder, const char *name, const Placement *place, Err *err) {
+    bool if_absent = place->condition && place->condition->if_absent;
+    for (int tries = 0;; tries++) {
+        int rc = if_absent ? linkat(place->from_folder, place->from_name, folder, name, 0)
+                           : renameat(place->from_folder, place->from_name, folder, name);
+        if (rc == 0) break;
+        bool blocked = errno == EISDIR || errno == EEXIST;
+        int number = errno;
+        if (blocked && tries == 0 && folder_gave_way(folder, name)) continue;
+        errno = number;
+        return place_failed(folder, name, place, err);
+    }
+    if (if_absent) unlinkat(place->from_folder, place->from_name, 0);
+    return true;
+}
+
+typedef enum PlaceResult { PLACED, PLACE_AGAIN, PLACE_FAILED } PlaceResult;
+
+/* Under the stripe's lock. *folder is kept open for its fsync. */
+static PlaceResult place_once(const Placement *place, int *folder, Err *err) {
+    char path[STORE_KEY_MAX + 1];
+    const char *name = key_split(place->key, path);
+    pthread_rwlock_rdlock(&place->store->folders);
+    *folder = local_resolve(place->store->root_fd, path, O_DIRECTORY);
+    int number = errno;
+    bool ok = *folder >= 0 && condition_holds(*folder, name, place, err) &&
+              place_in(*folder, name, place, err);
+    pthread_rwlock_unlock(&place->store->folders);
+    if (ok) return PLACED;
+    if (*folder >= 0) {
+        fd_close(folder);
+        return err->kind == LH_MISSING ? PLACE_AGAIN : PLACE_FAILED;
+    }
+    if (number == ENOENT)
+        return folders_make(place->store, path, place->key, err) || err->kind == LH_MISSING
+                   ? PLACE_AGAIN
+                   : PLACE_FAILED;
+    errno = number;
+    if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
+        in_the_way(place->key, err);
+    else
+        err_errno(err, "cannot open the folder of '%s'", place->key);
+    return PLACE_FAILED;
+}
+
+static bool place_locked(const Placement *place, int *folder, Err *err) {
+    OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(place->key);
+    PlaceResult result = PLACE_AGAIN;
+    for (int i = 0; i < PLACE_TRIES_MAX && result == PLACE_AGAIN; i++)
+        result = place_once(place, folder, err);
+    if (result == PLACE_AGAIN)
+        return err_set(err, LH_OFFLINE, "'%s' cannot be written: its folder keeps vanishing",
+                       place->key);
+    return result == PLACED;
+}
+
+/* Later than every stamp before it in this process. */
+static struct timespec stamp_next(void) {
+    static _Atomic int64_t last;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, seen = last, mine;
+    do mine = MAX(ns, seen + 1);
+    while (!atomic_compare_exchange_weak(&last, &seen, mine));
+    return (struct timespec){mine / 1000000000, mine % 1000000000};
+}
+
+static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
+    struct stat info;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, stamp_next()};
+    OWNED(fd_close) int folder = -1;
+    if (futimens(place->fd, times) || fsync(place->fd) || fstat(place->fd, &info))
+        return err_errno(err, "cannot make '%s' durable", place->key);
+    if (!place_locked(place, &folder, err)) return false;
+    if (fsync(folder))
+        return err_set(err, LH_OFFLINE, "'%s' was written but may not be durable: %s", place->key,
+                       strerror(errno));
+    local_info(&info, out);
+    return true;
+}
+
+bool local_create(Store *base, Str key, ObjectWriter **out, Err *err) {
+    LocalStore *store = (LocalStore *)base;
+    LocalWriter *writer = calloc(1, sizeof *writer);
+    if (!writer) abort();
+    *writer = (LocalWriter){.writer = {base->ops}, .store = store, .fd = -1};
+    OWNED(writer_close) ObjectWriter *closing = &writer->writer;
+    if (!local_ready(store, err) || !local_key(key, writer->key, err)) return false;
+    snprintf(writer->name, sizeof writer->name, "%016llx", (unsigned long long)random_u64());
+    writer->fd =
+        openat(store->staging_fd, writer->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (writer->fd < 0) return err_errno(err, "cannot write below '%s'", store->root);
+    *out = TAKE(closing);
+    return true;
+}
+
+bool local_writer_write(ObjectWriter *base, Bytes data, Err *err) {
+    LocalWriter *writer = (LocalWriter *)base;
+    return fd_write(writer->fd, data, err) || err_while(err, "'%s'", writer->key);
+}
+
+bool local_writer_commit(ObjectWriter *base, const PutCondition *condition, ObjectInfo *out,
+                         Err *err) {
+    LocalWriter *writer = (LocalWriter *)base;
+    if (!local_ready(writer->store, err)) return false;
+    Placement place = {.store = writer->store,
+                       .from_folder = writer->store->staging_fd,
+                       .from_name = writer->name,
+                       .fd = writer->fd,
+                       .key = writer->key,
+                       .condition = condition};
+    return local_place(&place, out, err);
+}
+
+void local_writer_close(ObjectWriter *base) {
+    LocalWriter *writer = (LocalWriter *)base;
+    /* Once it is in place the name is gone already, and unlinking it does nothing. */
+    if (writer->fd >= 0) unlinkat(writer->store->staging_fd, writer->name, 0);
+    fd_close(&writer->fd);
+    free(writer);
+}
+
+bool local_adopt(Store *base, const char *path, Str key, const PutCondition *condition,
+                 ObjectInfo *out, Err *err) {
+    LocalStore *store = (LocalStore *)base;
+    char name[STORE_KEY_MAX + 1];
+    struct stat info;
+    if (!local_ready(store, err) || !local_key(key, name, err)) return false;
+    OWNED(fd_close) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info)) return err_errno(err, "cannot open '%s'", path);
+    if (!S_ISREG(info.st_mode)) return err_set(err, LH_INVALID, "'%s' is not a file", path);
+    Placement place = {.store = store,
+                       .from_folder = AT_FDCWD,
+                       .from_name = path,
+                       .fd = fd,
+                       .key = name,
+                       .condition = condition};
+    return local_place(&place, out, err);
+}
+
+/* Removing. */
+
+/* Best effort, from the object's folder upwards, as far as they are empty. */
+static void folders_prune(LocalStore *store, char path[STORE_KEY_MAX + 1]) {
+    char parent[STORE_KEY_MAX + 1];
+    pthread_rwlock_wrlock(&store->folders);
+    while (strcmp(path, ".") != 0) {
+        const char *name = key_split(path, parent);
+        OWNED(fd_close) int folder = local_resolve(store->root_fd, parent, O_DIRECTORY | O_PATH);
+        if (folder < 0 || unlinkat(folder, name, AT_REMOVEDIR)) break;
+        memcpy(path, parent, sizeof parent);
+    }
+    pthread_rwlock_unlock(&store->folders);
+}
+
+static bool is_missing(int number) {
+    return number == ENOENT || number == ENOTDIR || number == ELOOP || number == EXDEV;
+}
+
+static bool remove_in(int folder, const char *name, Str key, Err *err) {
+    struct stat info;
+    if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) || !S_ISREG(info.st_mode)) return true;
+    if (unlinkat(folder, name, 0) && errno != ENOENT)
+        return err_errno(err, "cannot remove '%.*s'", SHOW(key));
+    if (fsync(folder)) return err_errno(err, "cannot remove '%.*s' for good", SHOW(key));
+    return true;
+}
+
+bool local_remove(Store *base, Str key, Err *err) {
+    LocalStore *store = (LocalStore *)base;
+    char path[STORE_KEY_MAX + 1], folder_path[STORE_KEY_MAX + 1];
+    if (!local_ready(store, err) || !local_key(key, path, err)) return false;
+    const char *name = key_split(path, folder_path);
+    {
+        OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(path);
+        OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
+        if (folder < 0 && is_missing(errno)) return true;
+        if (folder < 0) return err_errno(err, "cannot remove '%.*s'", SHOW(key));
+        if (!remove_in(folder, name, key, err)) return false;
+    }
+    folders_prune(store, folder_path);
+    return true;
+}
