@@ -54,18 +54,18 @@ static Str identifier_of(Cli *cli, Str name) {
 }
 
 typedef struct Source {
-    Str dataset, format, encoding;
+    Str name, dataset, format, encoding;
 } Source;
 
 static Source source_of(Cli *cli, const IngestValues *v) {
     Str rest = v->file, name = v->file;
     while (rest.len) name = str_until(&rest, '/');
+    Source source = {.name = name, .dataset = v->dataset, .format = v->format};
     const Ending *packed = take_ending(&name), *kind = packed;
     if (packed && packed->encoding)
         kind = take_ending(&name);
     else
         packed = NULL;
-    Source source = {.dataset = v->dataset, .format = v->format};
     if (packed) source.encoding = str_from(packed->encoding);
     if (!source.format.len && kind) source.format = str_from(kind->format);
     if (!source.dataset.len) source.dataset = identifier_of(cli, name);
@@ -105,6 +105,7 @@ bool cmd_ingest(Cli *cli, const void *values, Err *err) {
     query_add(cli, &path, "format", source.format);
     query_add(cli, &path, "mode", v->mode);
     query_add(cli, &path, "bucket", v->bucket);
+    if (!str_is(v->file, "-")) query_add(cli, &path, "source", source.name);
     HttpCall call = {.method = "POST",
                      .url = path,
                      .content_type = STR("application/octet-stream"),

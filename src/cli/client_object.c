@@ -57,14 +57,22 @@ bool cmd_rm(Cli *cli, const void *values, Err *err) {
                         err);
 }
 
-static void print_prefixes(Cli *cli, const Json *page) {
-    const Json *prefixes = json_get(page, "prefixes");
+static bool is_filled(const Json *list) {
+    return list && list->kind == JSON_ARRAY && list->len > 0;
+}
+
+static void print_prefixes(Cli *cli, const Json *prefixes) {
     Table *table = table_new(&cli->arena);
-    if (!prefixes || prefixes->kind != JSON_ARRAY || prefixes->len == 0) return;
     table_column(table, STR("folder"));
     for (size_t i = 0; i < prefixes->len; i++) table_cell_json(table, &prefixes->items[i]);
     table_print(table, stdout);
-    printf("\n");
+}
+
+static void print_page(Cli *cli, const Json *page) {
+    const Json *prefixes = json_get(page, "prefixes"), *objects = json_get(page, "objects");
+    if (is_filled(prefixes)) print_prefixes(cli, prefixes);
+    if (is_filled(prefixes) && is_filled(objects)) printf("\n");
+    if (is_filled(objects)) print_list(&cli->arena, objects, "size,modified,key", stdout);
 }
 
 /* A page at a time, so that a bucket of any size is listed in bounded memory. */
@@ -79,10 +87,7 @@ bool cmd_ls(Cli *cli, const void *values, Err *err) {
         if (!v->recursive) query_add(cli, &path, "delimiter", STR("/"));
         query_add(cli, &path, "after", after);
         if (!session_get(cli, path, &page, &raw, err)) return false;
-        if (!session_prints(cli, raw)) {
-            print_prefixes(cli, page);
-            print_list(&cli->arena, json_get(page, "objects"), "size,modified,key", stdout);
-        }
+        if (!session_prints(cli, raw)) print_page(cli, page);
         Arena kept = {0};
         after = arena_copy(&kept, json_get_text(page, "next", (Str){0}));
         arena_close(&cli->arena);

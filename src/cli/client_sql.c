@@ -52,9 +52,9 @@ static void add_row(Table *table, const Json *columns, const Json *row) {
         const Json *value = row->kind == JSON_ARRAY && c < row->len ? &row->items[c] : NULL;
         Str type = json_get_text(&columns->items[c], "type", (Str){0});
         if (value && value->kind == JSON_TEXT)
-            table_cell(table, value->text, is_number_type(type));
+            table_cell(table, value->text, is_number_type(type) ? CELL_NUMBER : CELL_TEXT);
         else if (!value || value->kind == JSON_NULL)
-            table_cell(table, STR("NULL"), true);
+            table_cell(table, STR("NULL"), CELL_NOTHING);
         else
             table_cell_json(table, value);
     }

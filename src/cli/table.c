@@ -13,7 +13,7 @@
 typedef struct Cell {
     Str text;
     size_t width;
-    bool number;
+    CellKind kind;
 } Cell;
 
 struct Table {
@@ -82,7 +82,7 @@ Table *table_new(Arena *arena) {
     return table;
 }
 
-static void add(Arena *arena, Cell **cells, size_t *len, size_t *cap, Str text, bool number) {
+static void add(Arena *arena, Cell **cells, size_t *len, size_t *cap, Str text, CellKind kind) {
     if (*len == *cap) {
         *cap = MAX(*cap * 2, 16);
         Cell *larger = arena_array(arena, Cell, *cap);
@@ -90,24 +90,24 @@ static void add(Arena *arena, Cell **cells, size_t *len, size_t *cap, Str text, 
         *cells = larger;
     }
     Str safe = tame(arena, text);
-    (*cells)[(*len)++] = (Cell){safe, text_width(safe), number};
+    (*cells)[(*len)++] = (Cell){safe, text_width(safe), kind};
 }
 
 void table_column(Table *table, Str title) {
-    add(table->arena, &table->titles, &table->columns, &table->titles_cap, title, false);
+    add(table->arena, &table->titles, &table->columns, &table->titles_cap, title, CELL_TEXT);
 }
 
-void table_cell(Table *table, Str text, bool number) {
-    add(table->arena, &table->cells, &table->len, &table->cap, text, number);
+void table_cell(Table *table, Str text, CellKind kind) {
+    add(table->arena, &table->cells, &table->len, &table->cap, text, kind);
 }
 
 void table_cell_json(Table *table, const Json *value) {
     OWNED(text_close) Text text = {0};
-    if (!value || value->kind == JSON_NULL) return table_cell(table, (Str){0}, true);
-    if (value->kind == JSON_TEXT) return table_cell(table, value->text, false);
+    if (!value || value->kind == JSON_NULL) return table_cell(table, (Str){0}, CELL_NOTHING);
+    if (value->kind == JSON_TEXT) return table_cell(table, value->text, CELL_TEXT);
     jw_json(&(JsonWriter){.out = &text}, value);
     double number;
-    table_cell(table, text_str(&text), json_number(value, &number));
+    table_cell(table, text_str(&text), json_number(value, &number) ? CELL_NUMBER : CELL_TEXT);
 }
 
 static size_t screen_width(FILE *to) {
@@ -119,15 +119,16 @@ static size_t screen_width(FILE *to) {
 
 static size_t *measure(const Table *table, bool *numbers) {
     size_t *widths = arena_array(table->arena, size_t, table->columns + 1);
-    for (size_t c = 0; c < table->columns; c++) {
-        widths[c] = table->titles[c].width;
-        numbers[c] = table->len > 0;
-    }
+    bool *text = arena_array(table->arena, bool, table->columns);
+    for (size_t c = 0; c < table->columns; c++) widths[c] = table->titles[c].width;
     for (size_t i = 0; i < table->len; i++) {
+        const Cell *cell = &table->cells[i];
         size_t c = i % table->columns;
-        widths[c] = MAX(widths[c], table->cells[i].width);
-        numbers[c] &= table->cells[i].number;
+        widths[c] = MAX(widths[c], cell->width);
+        numbers[c] |= cell->kind == CELL_NUMBER;
+        text[c] |= cell->kind == CELL_TEXT;
     }
+    for (size_t c = 0; c < table->columns; c++) numbers[c] &= !text[c];
     return widths;
 }
 
@@ -164,23 +165,28 @@ static void add_cell(Text *line, const Cell *cell, size_t width, bool right, boo
     if (!last) add_spaces(line, GAP);
 }
 
+/* A line ends where its text does, whatever its last cell lacks. */
+static void print_line(Text *line, FILE *to) {
+    while (line->len > 0 && line->data[line->len - 1] == ' ') line->len--;
+    text_add_byte(line, '\n');
+    fwrite(line->data, 1, line->len, to);
+}
+
 static void print_row(const Table *table, const Cell *cells, const size_t *widths,
                       const bool *numbers, FILE *to) {
     OWNED(text_close) Text line = {0};
     for (size_t c = 0; c < table->columns; c++)
         add_cell(&line, &cells[c], widths[c], numbers[c], c + 1 == table->columns);
-    text_add_byte(&line, '\n');
-    fwrite(line.data, 1, line.len, to);
+    print_line(&line, to);
 }
 
 static void print_rule(const Table *table, const size_t *widths, FILE *to) {
     OWNED(text_close) Text line = {0};
     for (size_t c = 0; c < table->columns; c++) {
         for (size_t i = 0; i < widths[c]; i++) text_add_byte(&line, '-');
-        if (c + 1 < table->columns) add_spaces(&line, GAP);
+        add_spaces(&line, GAP);
     }
-    text_add_byte(&line, '\n');
-    fwrite(line.data, 1, line.len, to);
+    print_line(&line, to);
 }
 
 void table_print(const Table *table, FILE *to) {
@@ -215,7 +221,7 @@ static void add_member(Table *table, Str name, const Json *value) {
     char buffer[SIZE_TEXT_SIZE];
     const Json *kind = value ? json_get(value, "kind") : NULL;
     if (value && value->kind == JSON_INT && counts_bytes(name))
-        table_cell(table, size_text(value->integer, buffer), true);
+        table_cell(table, size_text(value->integer, buffer), CELL_NUMBER);
     else
         table_cell_json(table, kind ? kind : value); /* {"kind":"email",..} is "email" */
 }
@@ -263,9 +269,11 @@ static bool is_list_of_objects(const Json *value) {
 static void print_member(Arena *arena, const Json *value, size_t width, FILE *to) {
     Table *table = table_new(arena); /* for its way of writing a value */
     add_member(table, value->name, value);
-    Str name = tame(arena, value->name);
-    fprintf(to, "%.*s%*s  %.*s\n", SHOW(name), (int)(width - name.len), "",
-            SHOW(table->cells[0].text));
+    OWNED(text_close) Text line = {0};
+    text_add(&line, tame(arena, value->name));
+    add_spaces(&line, width - value->name.len + GAP);
+    text_add(&line, table->cells[0].text);
+    print_line(&line, to);
 }
 
 static const char *columns_of(const Section *sections, Str name) {

@@ -8,10 +8,12 @@
 #include <stdio.h>
 
 typedef struct Table Table;
+/* A column whose cells are numbers, or numbers and nothing, stands at the right. */
+typedef enum CellKind { CELL_TEXT, CELL_NUMBER, CELL_NOTHING } CellKind;
 
 Table *table_new(Arena *arena);
 void table_column(Table *table, Str title);
-void table_cell(Table *table, Str text, bool number); /* row by row, as many as columns */
+void table_cell(Table *table, Str text, CellKind kind); /* row by row, as many as columns */
 void table_cell_json(Table *table, const Json *value);
 void table_print(const Table *table, FILE *to);
 

@@ -254,7 +254,9 @@ TEST("ingest names the dataset and tells the format and packing by the file's na
     Captured got = run(WORDS("ingest", path, "--mode", "append"));
     CHECK_INT(got.status, 0);
     CHECK(has(text_str(&last_request),
-              "POST /ingest/file?dataset=_2026_sales_q1&format=csv&mode=append|"));
+              "POST "
+              "/ingest/"
+              "file?dataset=_2026_sales_q1&format=csv&mode=append&source=2026%20Sales.Q1.CSV.gz|"));
     CHECK(has(text_str(&last_request), "|gzip"));
     CHECK_STR(text_str(&last_body), "a,b\n");
     CHECK(has(got.out, "sales version 1: 5 rows") && has(got.out, "email"));

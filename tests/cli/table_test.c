@@ -1,7 +1,9 @@
 #include "cli/table.h"
 #include "kit/kit.h"
 
+#include <pty.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static Arena arena;
 
@@ -55,6 +57,42 @@ TEST("data cannot steer the terminal") {
     CHECK(!memchr(text.data, 27, text.len));
     CHECK(str_ends(text, STR(" [2Jx  1m y\n")));
     CHECK_INT(text_width(STR("\xff\xfe")), 2);
+}
+
+TEST("what is missing leaves a column of numbers one, and no space at a line's end") {
+    CHECK_STR(
+        printed("[{\"n\":1,\"t\":\"x\"},{\"n\":null,\"t\":null},{\"n\":10,\"t\":null}]", NULL),
+        " n  t\n"
+        "--  -\n"
+        " 1  x\n"
+        "\n"
+        "10\n");
+}
+
+TEST("on a terminal the widest cells are cut so that a row fits its width") {
+    enum { WIDTH = 40 };
+    struct winsize size = {.ws_row = 24, .ws_col = WIDTH};
+    const Json *list;
+    Err err;
+    char output[4096];
+    int master, slave;
+    CHECK_OK(
+        json_read(STR("[{\"id\":7,\"long\":\"a text that is much longer than the screen is wide, "
+                      "\xC3\xA9\xC3\xA9\",\"other\":\"also longer than fits on one line\"}]"),
+                  &arena, &list, &err));
+    CHECK(openpty(&master, &slave, NULL, NULL, &size) == 0);
+    FILE *to = fdopen(slave, "w");
+    print_list(&arena, list, NULL, to);
+    fclose(to);
+    ssize_t n = read(master, output, sizeof output);
+    close(master);
+    CHECK(n > 0);
+    Str rest = {output, (size_t)n};
+    for (size_t at; rest.len > 0;) {
+        Str line = str_trim(str_until(&rest, '\n'));
+        CHECK(text_width(line) <= WIDTH);
+        if (str_starts(line, STR("7"))) CHECK(str_find(line, STR("\xE2\x80\xA6"), &at));
+    }
 }
 
 TEST("an object shows its members, then its lists") {

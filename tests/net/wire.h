@@ -11,12 +11,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static inline int wire_connect(const HttpServer *server) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static inline void wire_join(int fd, const HttpServer *server) {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)http_server_port(server)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to)) abort();
+    if (connect(fd, (struct sockaddr *)&to, sizeof to)) abort();
+}
+
+static inline int wire_connect(const HttpServer *server) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) abort();
+    wire_join(fd, server);
     return fd;
 }
 
