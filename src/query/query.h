@@ -95,4 +95,5 @@ bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err 
 
 void sql_quote_text(Text *out, Str text); /* 'it''s' */
 void sql_quote_name(Text *out, Str name); /* "a ""b""" */
-void sql_quote_dataset(Text *out, Str name); /* "namespace"."name", or "name" */
+/* The name of a dataset, checked by dataset_name_check, for SQL of ours. */
+void sql_quote_dataset(Text *out, Str name);
