@@ -198,7 +198,9 @@ static void crash_once(const char *root, int round, char last[7]) {
     CHECK(pid >= 0);
     if (pid == 0) write_until_killed(root, ends[1], round * 13);
     close(ends[1]);
-    usleep((useconds_t)(2000 + random_u64() % 30000));
+    CHECK(read(ends[0], ack, 2) == 2); /* it runs: now at any moment */
+    last[(int)ack[0]] = ack[1];
+    usleep((useconds_t)(random_u64() % 30000));
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     while (read(ends[0], ack, 2) == 2) last[(int)ack[0]] = ack[1];
@@ -222,7 +224,7 @@ TEST("killed at any moment: acknowledged objects are intact, none is half, stagi
     const char *root = kit_dir();
     char last[7] = {0}, path[PATH_MAX];
     int files, checked = 0;
-    for (int round = 0; round < 25; round++) {
+    for (int round = 0; round < 20; round++) {
         memset(last, 0, sizeof last);
         crash_once(root, round, last);
         OWNED(store_close) Store *store = open_root(root);
@@ -232,5 +234,5 @@ TEST("killed at any moment: acknowledged objects are intact, none is half, stagi
         count_files(path, &files);
         CHECK_INT(files, 0);
     }
-    CHECK(checked > 20);
+    CHECK(checked >= 20);
 }
