@@ -12,7 +12,7 @@ FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include -pthread $(WAR
 CFLAGS  += -std=gnu17 $(FLAGS)
 CXXFLAGS += -std=c++17 $(FLAGS)
 LDLIBS  = -Ldeps/lib -lduckdb -Wl,-rpath,'$(abspath deps/lib):$$ORIGIN/../lib/lakehouse' \
-          $(shell pkg-config --libs $(PKGS)) -lstdc++ -lm -pthread -ldl -rdynamic
+          $(shell pkg-config --libs $(PKGS)) -lstemmer -lstdc++ -lm -pthread -ldl -rdynamic
 
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c src/*/*.cc))
 OBJ     := $(patsubst src/%,$(BUILD)/obj/%.o,$(SRC))

@@ -130,6 +130,10 @@ void catalog_close(Catalog **closing) {
     *closing = NULL;
 }
 
+Buckets *catalog_buckets(Catalog *catalog) {
+    return catalog->buckets;
+}
+
 /* Where a dataset stands. */
 
 void standing_close(Standing *standing) {

@@ -28,6 +28,7 @@ typedef struct Table Table;
 
 bool catalog_open(Buckets *buckets, Catalog **out, Err *err);
 void catalog_close(Catalog **catalog);
+Buckets *catalog_buckets(Catalog *catalog); /* those that it was opened over */
 /* [a-z_][a-z0-9_]{0,62}, optionally "namespace.name"; LH_INVALID "bad_dataset_name". */
 bool dataset_name_check(Str name, Err *err);
 

@@ -95,3 +95,4 @@ bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err 
 
 void sql_quote_text(Text *out, Str text); /* 'it''s' */
 void sql_quote_name(Text *out, Str name); /* "a ""b""" */
+void sql_quote_dataset(Text *out, Str name); /* "namespace"."name", or "name" */

@@ -1,0 +1,140 @@
+#include "query/engine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Each instance gets half of the memory: datasets are written and users ask at the same time. */
+#define INSTANCES 2
+
+static bool set_option(duckdb_config config, const char *name, const char *value, Err *err) {
+    if (duckdb_set_config(config, name, value) == DuckDBSuccess) return true;
+    return err_set(err, LH_INVALID, "the SQL engine refuses %s = '%s'", name, value);
+}
+
+static bool set_options(const Engine *engine, const char *spill, duckdb_config config, Err *err) {
+    char memory[32], threads[16];
+    snprintf(memory, sizeof memory, "%lldB", (long long)engine->options.memory_bytes / INSTANCES);
+    snprintf(threads, sizeof threads, "%d", engine->options.threads);
+    return set_option(config, "autoinstall_known_extensions", "false", err) &&
+           set_option(config, "autoload_known_extensions", "false", err) &&
+           set_option(config, "allow_community_extensions", "false", err) &&
+           set_option(config, "allow_persistent_secrets", "false", err) &&
+           set_option(config, "memory_limit", memory, err) &&
+           set_option(config, "threads", threads, err) &&
+           set_option(config, "temp_directory", spill, err);
+}
+
+/* A limit given at open is shown by DuckDB and not kept; one that is set later is. */
+static bool limit_spill(const Engine *engine, duckdb_database database, Err *err) {
+    duckdb_connection connection;
+    char sql[96];
+    if (duckdb_connect(database, &connection) != DuckDBSuccess)
+        return err_set(err, LH_BUG, "the SQL engine takes no connection");
+    snprintf(sql, sizeof sql, "SET max_temp_directory_size='%lldB'",
+             (long long)engine->options.spill_bytes_max);
+    bool ok = instance_run(connection, str_from(sql), err);
+    duckdb_disconnect(&connection);
+    return ok;
+}
+
+bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err) {
+    char spill[PATH_MAX + 64], *why = NULL;
+    duckdb_config config;
+    snprintf(spill, sizeof spill, "%s/%s", engine->spill_dir, spill_name);
+    if (duckdb_create_config(&config) != DuckDBSuccess)
+        return err_set(err, LH_BUG, "the SQL engine has no configuration");
+    bool ok = set_options(engine, spill, config, err);
+    if (ok && duckdb_open_ext(NULL, out, config, &why) != DuckDBSuccess)
+        ok = err_set(err, LH_BUG, "the SQL engine does not start: %s", why ? why : "no reason");
+    duckdb_free(why);
+    duckdb_destroy_config(&config);
+    return ok && limit_spill(engine, *out, err);
+}
+
+bool instance_run(duckdb_connection connection, Str sql, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    duckdb_result result;
+    bool ok = duckdb_query(connection, arena_cstr(&arena, sql), &result) == DuckDBSuccess;
+    if (!ok) sql_error(duckdb_result_error(&result), (Str){0}, err);
+    duckdb_destroy_result(&result);
+    return ok;
+}
+
+/* Its one column has a field id that no schema uses, so that whatever schema reads it finds all of
+ * its own columns missing, and no row. */
+static bool write_empty_file(Engine *engine, duckdb_connection connection, Err *err) {
+    OWNED(text_close) Text sql = {0};
+    snprintf(engine->empty_file, sizeof engine->empty_file, "%s/empty/no-rows.parquet",
+             engine->spill_dir);
+    text_add(&sql, STR("COPY (SELECT 1 AS nothing WHERE false) TO "));
+    sql_quote_text(&sql, str_from(engine->empty_file));
+    text_add(&sql, STR(" (FORMAT parquet, FIELD_IDS {nothing: 2147483646})"));
+    return instance_run(connection, text_str(&sql), err);
+}
+
+static bool open_trusted(Engine *engine, Err *err) {
+    duckdb_connection connection;
+    if (!instance_open(engine, "trusted", &engine->trusted, err)) return false;
+    resolve_setup(engine->trusted);
+    if (duckdb_connect(engine->trusted, &connection) != DuckDBSuccess)
+        return err_set(err, LH_BUG, "the SQL engine takes no connection");
+    bool ok = instance_run(connection, STR(RESOLVE_MACRO), err) &&
+              write_empty_file(engine, connection, err) && write_setup(connection, err);
+    duckdb_disconnect(&connection);
+    return ok;
+}
+
+/* Only what engines leave there is removed: the directory itself may be a user's choice. */
+static bool empty_spill(Engine *engine, bool make, Err *err) {
+    static const char *const parts[] = {"trusted", "sandbox", "empty"};
+    char path[PATH_MAX + 16];
+    struct stat info;
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        snprintf(path, sizeof path, "%s/%s", engine->spill_dir, parts[i]);
+        if (lstat(path, &info) == 0 && !dir_remove(path, err)) return false;
+        if (make && mkdir(path, 0700)) return err_errno(err, "cannot make '%s'", path);
+    }
+    return true;
+}
+
+static bool set_spill_dir(Engine *engine, Err *err) {
+    const char *given = engine->options.spill_dir;
+    if (!dir_make(given, err)) return false;
+    if (!realpath(given, engine->spill_dir)) return err_errno(err, "cannot find '%s'", given);
+    return empty_spill(engine, true, err);
+}
+
+bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, Err *err) {
+    OWNED(engine_close) Engine *engine = calloc(1, sizeof *engine);
+    if (!engine) abort();
+    engine->options = *options;
+    if (engine->options.threads <= 0)
+        engine->options.threads = (int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+    engine->catalog = catalog;
+    pthread_mutex_init(&engine->lock, NULL);
+    pthread_cond_init(&engine->slot_free, NULL);
+    if (!set_spill_dir(engine, err)) return false;
+    if (!open_trusted(engine, err)) return false;
+    if (!sandbox_widen(engine, NULL, 0, err)) return false;
+    if (!watch_open(engine, err)) return false;
+    *out = TAKE(engine);
+    return true;
+}
+
+void engine_close(Engine **engine) {
+    Engine *e = TAKE(*engine);
+    Err ignored;
+    if (!e) return;
+    watch_close(e);
+    sandbox_close(&e->sandbox);
+    if (e->trusted) duckdb_close(&e->trusted);
+    if (e->spill_dir[0]) empty_spill(e, false, &ignored);
+    pthread_cond_destroy(&e->slot_free);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}

@@ -1,0 +1,180 @@
+/* What the files of query/ share: the engine, its two instances of DuckDB and an open result.
+ *
+ * SQL that we wrote runs on the trusted instance, which may read and write files. A user's SQL runs
+ * on a sandbox: an instance that can read the warehouses it was opened for, and whose
+ * settings are locked. Those directories are fixed once outside access is off, so that a dataset in
+ * a bucket unknown so far makes a new sandbox (14 ms, once a bucket); the old one goes with its
+ * last query. */
+#pragma once
+
+#include "query/query.h"
+
+#include <duckdb.h>
+#include <limits.h>
+#include <pthread.h>
+
+#define SQL_SIZE_MAX (1 << 20)
+#define QUERY_WAIT_MS 5000 /* for a free slot, then LH_BUSY */
+#define WATCH_PERIOD_MS 20
+
+typedef struct Sandbox Sandbox;
+typedef struct Watched Watched;
+
+/* A connection of a sandbox, with the statement that parses for the policy. */
+typedef struct Conn Conn;
+struct Conn {
+    Sandbox *sandbox;
+    duckdb_connection handle;
+    duckdb_prepared_statement serialize;
+    Conn *next; /* in the sandbox's pool */
+};
+
+struct Engine {
+    EngineOptions options;
+    char spill_dir[PATH_MAX];
+    char empty_file[PATH_MAX + 32]; /* Parquet without rows: stands for a dataset without files */
+    Catalog *catalog;
+    duckdb_database trusted;
+    pthread_mutex_t lock; /* over all below */
+    Sandbox *sandbox;     /* the newest */
+    pthread_cond_t slot_free;
+    int running, sandboxes;
+    /* watch.c */
+    pthread_t watcher;
+    bool watcher_started, closing;
+    pthread_mutex_t watch_lock;
+    pthread_cond_t watch_wake;
+    Watched *watched;
+};
+
+/* Reads the files of a dataset by field id: old names, lacking columns and widened types included.
+ * A replacement scan can pass values to a function but no named ones, hence the macro. */
+#define RESOLVE_MACRO                                                                              \
+    "CREATE MACRO lake_scan(files, columns) AS TABLE "                                             \
+    "SELECT * FROM read_parquet(files, schema := columns)"
+
+bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err);
+bool instance_run(duckdb_connection connection, Str sql, Err *err);
+
+bool write_setup(duckdb_connection connection, Err *err); /* write.c: its table function */
+
+/* sandbox.c */
+/* Whether the newest sandbox may read below `directory`. */
+bool sandbox_covers(Engine *engine, Str directory);
+bool sandbox_widen(Engine *engine, const Str *directories, size_t count, Err *err);
+bool conn_acquire(Engine *engine, Conn **out, Err *err);
+/* `broken`: an internal error of DuckDB spoils the whole instance; the next query gets a new one.
+ */
+void conn_release(Engine *engine, Conn **conn, bool broken);
+void sandbox_close(Sandbox **sandbox);
+
+/* watch.c: interrupts a connection at its deadline, or once `cancelled` says so. */
+struct Watched {
+    duckdb_connection connection;
+    int64_t deadline_us; /* 0: none */
+    int64_t timeout_ms;  /* for the message */
+    bool (*cancelled)(void *context);
+    void *context;
+    ErrKind why; /* LH_OK, LH_TIMEOUT or LH_CANCELLED */
+    bool draining;
+    Watched *next;
+    Watched **link; /* NULL: not watched */
+};
+bool watch_open(Engine *engine, Err *err);
+void watch_close(Engine *engine);
+void watch_add(Engine *engine, Watched *watched);
+void watch_remove(Engine *engine, Watched *watched);
+void watch_drain(Engine *engine, Watched *watched); /* interrupts now and until it is removed */
+ErrKind watch_why(Engine *engine, Watched *watched);
+
+/* policy.c: LH_DENIED "sql_forbidden", LH_INVALID "sql_error". *out is the SQL to run: the user's,
+ * with names like ns.t spelled as the one name "ns$t". */
+bool policy_check(Conn *conn, Str sql, Text *out, Err *err);
+/* The walk over the JSON form of one statement; apart for the fuzzer. */
+bool policy_walk(Str ast, Str sql, Text *out, Err *err);
+
+/* resolve.c: datasets as DuckDB sees them. A Plan is the thread's own while it prepares. */
+typedef struct Source {
+    Str name;
+    Table *table;
+    duckdb_value files, columns;
+} Source;
+typedef struct Plan {
+    Engine *engine;
+    bool sandboxed;
+    const Json *as_of;
+    Arena *arena;
+    Source *sources;
+    size_t len, cap;
+    Str *uncovered; /* directories that the sandbox lacks */
+    size_t uncovered_len;
+    int64_t bytes;
+    bool failed;
+    Err err;
+} Plan;
+bool plan_check(Plan *plan, Err *err); /* as_of's shape */
+void plan_enter(Plan *plan);           /* NULL leaves */
+void plan_close(Plan *plan);
+void resolve_setup(duckdb_database database);
+
+/* errors.c: DuckDB's words into ours. `sql` is the user's text, or empty. */
+bool sql_error(const char *message, Str sql, Err *err);
+bool sql_error_at(Str sql, size_t offset, Str message, Err *err);
+
+/* cells.c: a column's type and, per batch, its values. */
+typedef struct Cells Cells;
+struct Cells {
+    duckdb_type type, physical; /* physical: what decimals and enums are stored as */
+    uint8_t scale;
+    size_t array_len; /* of ARRAY */
+    Str name, sql;    /* its name within its parent; SQL spelling */
+    Str *labels;      /* of ENUM */
+    size_t label_count;
+    Cells *children;
+    size_t child_count;
+    const void *data;
+    const uint64_t *validity;
+};
+bool cells_open(Cells *cells, duckdb_logical_type type, Arena *arena, Err *err);
+void cells_load(Cells *cells, duckdb_vector vector);
+static inline bool cell_is_null(const Cells *cells, size_t row) {
+    return cells->validity && !(cells->validity[row / 64] >> (row % 64) & 1);
+}
+static inline Str cell_str(const Cells *cells, size_t row) {
+    const duckdb_string_t *string = (const duckdb_string_t *)cells->data + row;
+    bool inlined = string->value.inlined.length <= 12;
+    return (Str){inlined ? string->value.inlined.inlined : string->value.pointer.ptr,
+                 string->value.inlined.length};
+}
+void cell_write_json(Text *out, const Cells *cells, size_t row);
+void write_csv_text(Text *out, Str text); /* quoted where it must be */
+void cell_write_csv(Text *out, const Cells *cells, size_t row);
+
+/* scalars.c: text of single values, without quotes. */
+void write_int(Text *out, int64_t value);
+void write_uint(Text *out, uint64_t value);
+void write_int128(Text *out, __int128 value);
+void write_decimal(Text *out, __int128 value, int scale);
+void write_real(Text *out, double value, bool single);
+void write_date(Text *out, int64_t days);
+void write_time(Text *out, int64_t ticks, int64_t ticks_per_second);
+void write_timestamp(Text *out, int64_t ticks, int64_t ticks_per_second, char separator, Str zone);
+void write_interval(Text *out, duckdb_interval interval);
+void write_uuid(Text *out, duckdb_hugeint value);
+void write_base64(Text *out, Str bytes);
+
+struct Rows {
+    Engine *engine;
+    Conn *conn;                   /* of the sandbox, or */
+    duckdb_connection connection; /* our own on the trusted instance */
+    duckdb_prepared_statement statement;
+    duckdb_result result;
+    duckdb_data_chunk chunk;
+    bool has_slot, has_result, ended, broken;
+    Str sql;
+    Cells *columns;
+    size_t column_count;
+    Plan plan;
+    Watched watched;
+    Arena arena;
+};

@@ -1,0 +1,176 @@
+/* From a name in SQL to the files of a dataset's snapshot. DuckDB asks for every table that it does
+ * not know (a "replacement scan") while it binds, on the thread that prepares; the answer is a call
+ * of lake_scan(files, columns). Compared with rewriting the statement or making views, nothing of
+ * the user's text changes and nothing is left in the instance; it costs microseconds.
+ *
+ * The plan's tables stay held until the result is closed, so that their files stay. */
+#include "query/engine.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TABLES_MAX 64 /* datasets in one statement */
+
+static __thread Plan *current;
+
+void plan_enter(Plan *plan) {
+    current = plan;
+}
+
+void plan_close(Plan *plan) {
+    for (size_t i = 0; i < plan->len; i++) {
+        Source *source = &plan->sources[i];
+        duckdb_destroy_value(&source->files);
+        duckdb_destroy_value(&source->columns);
+        table_release(&source->table);
+    }
+    plan->len = 0;
+}
+
+/* Names in SQL are not case sensitive; policy_check spelled ns.t as "ns$t". */
+static Str dataset_name(Str written, Arena *arena) {
+    char *name = arena_alloc(arena, written.len + 1);
+    for (size_t i = 0; i < written.len; i++)
+        name[i] = written.data[i] == '$' ? '.' : (char)tolower((unsigned char)written.data[i]);
+    Str all = {name, written.len};
+    return str_starts(all, STR("main.")) ? str_slice(all, 5, all.len) : all;
+}
+
+bool plan_check(Plan *plan, Err *err) {
+    const Json *as_of = plan->as_of;
+    if (!as_of || as_of->kind == JSON_NULL) return true;
+    if (as_of->kind != JSON_OBJECT)
+        return err_set(err, LH_INVALID, "'as_of' must be an object: {\"dataset\": version}");
+    for (size_t i = 0; i < as_of->len; i++)
+        if (as_of->items[i].kind != JSON_INT || as_of->items[i].integer < 1)
+            return err_set(err, LH_INVALID, "'as_of' of '%.*s' must be a version, 1 or more",
+                           SHOW(as_of->items[i].name));
+    return true;
+}
+
+static int64_t wanted_version(const Plan *plan, Str name) {
+    for (size_t i = 0; plan->as_of && i < plan->as_of->len; i++)
+        if (str_equal(dataset_name(plan->as_of->items[i].name, plan->arena), name))
+            return plan->as_of->items[i].integer;
+    return 0;
+}
+
+static duckdb_value text_value(Str text) {
+    return duckdb_create_varchar_length(text.data, text.len);
+}
+
+static void note_directory(Plan *plan, Str directory) {
+    for (size_t i = 0; i < plan->uncovered_len; i++)
+        if (str_equal(plan->uncovered[i], directory)) return;
+    if (sandbox_covers(plan->engine, directory)) return;
+    plan->uncovered[plan->uncovered_len++] = directory;
+}
+
+/* The files as a list of paths. In a sandbox the bucket's warehouse must be open to it. */
+static bool make_files(Plan *plan, Source *source, Store *store, const DataFile *files,
+                       size_t count, Err *err) {
+    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
+    duckdb_value *paths = arena_array(plan->arena, duckdb_value, MAX(count, 1));
+    size_t made = 0;
+    bool ok = true;
+    for (; ok && made < count; made++) {
+        char path[PATH_MAX];
+        ok = store_local_path(store, files[made].key, path, err);
+        if (!ok) break;
+        plan->bytes += files[made].bytes;
+        paths[made] = text_value(str_from(path));
+        Str root = str_slice(str_from(path), 0, str_from(path).len - files[made].key.len);
+        if (plan->sandboxed && made == 0)
+            note_directory(plan, arena_print(plan->arena, "%.*swarehouse/", SHOW(root)));
+    }
+    if (ok && count == 0) paths[made++] = text_value(str_from(plan->engine->empty_file));
+    if (ok) source->files = duckdb_create_list_value(text, paths, made);
+    for (size_t i = 0; i < made; i++) duckdb_destroy_value(&paths[i]);
+    duckdb_destroy_logical_type(&text);
+    return ok;
+}
+
+static duckdb_value make_column(const Field *field, duckdb_logical_type type, Arena *arena) {
+    duckdb_value parts[] = {text_value(field->name), text_value(type_sql(&field->type, arena)),
+                            duckdb_create_null_value()};
+    duckdb_value column = duckdb_create_struct_value(type, parts);
+    for (size_t i = 0; i < COUNT(parts); i++) duckdb_destroy_value(&parts[i]);
+    return column;
+}
+
+/* MAP{field id: {name, type, default_value}} */
+static void make_columns(Plan *plan, Source *source, const Schema *schema) {
+    static const char *names[] = {"name", "type", "default_value"};
+    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
+    duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
+    duckdb_logical_type texts[] = {text, text, text};
+    duckdb_logical_type column = duckdb_create_struct_type(texts, names, COUNT(names));
+    duckdb_logical_type map = duckdb_create_map_type(integer, column);
+    duckdb_value *ids = arena_array(plan->arena, duckdb_value, schema->len);
+    duckdb_value *columns = arena_array(plan->arena, duckdb_value, schema->len);
+    for (size_t i = 0; i < schema->len; i++) {
+        ids[i] = duckdb_create_int32(schema->fields[i].id);
+        columns[i] = make_column(&schema->fields[i], column, plan->arena);
+    }
+    source->columns = duckdb_create_map_value(map, ids, columns, schema->len);
+    for (size_t i = 0; i < schema->len; i++) {
+        duckdb_destroy_value(&ids[i]);
+        duckdb_destroy_value(&columns[i]);
+    }
+    duckdb_destroy_logical_type(&map);
+    duckdb_destroy_logical_type(&column);
+    duckdb_destroy_logical_type(&integer);
+    duckdb_destroy_logical_type(&text);
+}
+
+static bool load_source(Plan *plan, Source *source, Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    const DataFile *files;
+    size_t count;
+    if (!catalog_load(plan->engine->catalog, source->name, wanted_version(plan, source->name),
+                      &source->table, err))
+        return false;
+    Str home = table_bucket(source->table);
+    if (!table_files(source->table, &files, &count, err)) return false;
+    if (!bucket_find(catalog_buckets(plan->engine->catalog), home, &bucket, err)) return false;
+    if (!make_files(plan, source, bucket_store(bucket), files, count, err)) return false;
+    make_columns(plan, source, table_schema(source->table));
+    return true;
+}
+
+static Source *find_source(Plan *plan, Str name, Err *err) {
+    for (size_t i = 0; i < plan->len; i++)
+        if (str_equal(plan->sources[i].name, name)) return &plan->sources[i];
+    if (!plan->sources) {
+        plan->sources = arena_array(plan->arena, Source, TABLES_MAX);
+        plan->uncovered = arena_array(plan->arena, Str, TABLES_MAX);
+    }
+    if (plan->len == TABLES_MAX) {
+        err_set(err, LH_TOO_BIG, "a statement may read at most %d datasets", TABLES_MAX);
+        return NULL;
+    }
+    Source *source = &plan->sources[plan->len];
+    *source = (Source){.name = name};
+    plan->len++; /* so that what a failed load leaves is released with the rest */
+    return load_source(plan, source, err) ? source : NULL;
+}
+
+static void on_unknown_table(duckdb_replacement_scan_info info, const char *written, void *data) {
+    Plan *plan = current;
+    (void)data;
+    if (!plan || plan->failed || !plan->engine->catalog) return;
+    Str name = dataset_name(str_from(written), plan->arena);
+    Source *source = find_source(plan, name, &plan->err);
+    if (!source) {
+        plan->failed = true;
+        return duckdb_replacement_scan_set_error(info, "no such dataset");
+    }
+    duckdb_replacement_scan_set_function_name(info, "lake_scan");
+    duckdb_replacement_scan_add_parameter(info, source->files);
+    duckdb_replacement_scan_add_parameter(info, source->columns);
+}
+
+void resolve_setup(duckdb_database database) {
+    duckdb_add_replacement_scan(database, on_unknown_table, NULL, NULL);
+}
