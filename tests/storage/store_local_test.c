@@ -144,6 +144,24 @@ TEST("a root that is moved away is out of reach at once, and serves again when i
     put(store, "k", "3");
 }
 
+TEST("what the server may not do on its own disk is an outage, not the client's lack of rights") {
+    const char *root = kit_dir();
+    OWNED(store_close) Store *store = open_root(root);
+    int status;
+    put(store, "a/k", "1");
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) { /* somebody who may read the root, not write below it */
+        if (getuid() == 0 && setuid(65534)) _exit(1);
+        if (getuid() != 65534) _exit(0);
+        bool ok = store_write(store, STR("a/n"), bytes_of(STR("x")), NULL, &err);
+        _exit(!ok && err.kind == LH_OFFLINE ? 0 : 2);
+    }
+    waitpid(pid, &status, 0);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
+}
+
 static void count_files(const char *path, int *count) {
     char command[PATH_MAX + 64];
     snprintf(command, sizeof command, "find '%s' -type f | wc -l", path);
