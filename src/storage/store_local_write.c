@@ -65,13 +65,13 @@ static bool in_the_way(const char *key, Err *err) {
 /* One step down; a folder that is made is durable in its parent before anyone can use it. */
 static bool folder_enter(int *folder, const char *name, const char *key, Err *err) {
     if (mkdirat(*folder, name, 0755) == 0) {
-        if (fsync(*folder)) return err_errno(err, "cannot make a folder of '%s' durable", key);
+        if (fsync(*folder)) return local_errno(err, "cannot make a folder of '%s' durable", key);
     } else if (errno != EEXIST) {
-        return err_errno(err, "cannot make a folder of '%s'", key);
+        return local_errno(err, "cannot make a folder of '%s'", key);
     }
     int next = openat(*folder, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (next < 0 && (errno == ENOTDIR || errno == ELOOP)) return in_the_way(key, err);
-    if (next < 0) return err_errno(err, "cannot open a folder of '%s'", key);
+    if (next < 0) return local_errno(err, "cannot open a folder of '%s'", key);
     fd_close(folder);
     *folder = next;
     return true;
@@ -80,7 +80,7 @@ static bool folder_enter(int *folder, const char *name, const char *key, Err *er
 static bool folders_make(LocalStore *store, const char *path, const char *key, Err *err) {
     OWNED(fd_close) int folder = local_resolve(store->root_fd, ".", O_DIRECTORY);
     char name[STORE_KEY_MAX + 1];
-    bool ok = folder >= 0 || err_errno(err, "cannot open '%s'", store->root);
+    bool ok = folder >= 0 || local_errno(err, "cannot open '%s'", store->root);
     pthread_rwlock_wrlock(&store->folders);
     for (Str rest = str_from(path); ok && rest.len > 0;) {
         Str segment = str_until(&rest, '/');
@@ -110,7 +110,7 @@ static bool condition_holds(int folder, const char *name, const Placement *place
 static bool place_failed(int folder, const char *name, const Placement *place, Err *err) {
     struct stat info;
     if (errno == EISDIR) return in_the_way(place->key, err);
-    if (errno != EEXIST) return err_errno(err, "cannot write '%s'", place->key);
+    if (errno != EEXIST) return local_errno(err, "cannot write '%s'", place->key);
     if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
         return in_the_way(place->key, err);
     return err_set(err, LH_PRECONDITION, "'%s' exists", place->key);
@@ -158,7 +158,7 @@ static PlaceResult place_once(const Placement *place, int *folder, Err *err) {
     if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
         in_the_way(place->key, err);
     else
-        err_errno(err, "cannot open the folder of '%s'", place->key);
+        local_errno(err, "cannot open the folder of '%s'", place->key);
     return PLACE_FAILED;
 }
 
@@ -190,7 +190,7 @@ static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, stamp_next()};
     OWNED(fd_close) int folder = -1;
     if (futimens(place->fd, times) || fsync(place->fd) || fstat(place->fd, &info))
-        return err_errno(err, "cannot make '%s' durable", place->key);
+        return local_errno(err, "cannot make '%s' durable", place->key);
     if (!place_locked(place, &folder, err)) return false;
     if (fsync(folder))
         return err_set(err, LH_OFFLINE, "'%s' was written but may not be durable: %s", place->key,
@@ -209,7 +209,7 @@ bool local_create(Store *base, Str key, ObjectWriter **out, Err *err) {
     snprintf(writer->name, sizeof writer->name, "%016llx", (unsigned long long)random_u64());
     writer->fd =
         openat(store->staging_fd, writer->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (writer->fd < 0) return err_errno(err, "cannot write below '%s'", store->root);
+    if (writer->fd < 0) return local_errno(err, "cannot write below '%s'", store->root);
     *out = TAKE(closing);
     return true;
 }
@@ -247,7 +247,7 @@ bool local_adopt(Store *base, const char *path, Str key, const PutCondition *con
     struct stat info;
     if (!local_ready(store, err) || !local_key(key, name, err)) return false;
     OWNED(fd_close) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info)) return err_errno(err, "cannot open '%s'", path);
+    if (fd < 0 || fstat(fd, &info)) return local_errno(err, "cannot open '%s'", path);
     if (!S_ISREG(info.st_mode)) return err_set(err, LH_INVALID, "'%s' is not a file", path);
     Placement place = {.store = store,
                        .from_folder = AT_FDCWD,
@@ -281,8 +281,8 @@ static bool remove_in(int folder, const char *name, Str key, Err *err) {
     struct stat info;
     if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) || !S_ISREG(info.st_mode)) return true;
     if (unlinkat(folder, name, 0) && errno != ENOENT)
-        return err_errno(err, "cannot remove '%.*s'", SHOW(key));
-    if (fsync(folder)) return err_errno(err, "cannot remove '%.*s' for good", SHOW(key));
+        return local_errno(err, "cannot remove '%.*s'", SHOW(key));
+    if (fsync(folder)) return local_errno(err, "cannot remove '%.*s' for good", SHOW(key));
     return true;
 }
 
@@ -290,7 +290,7 @@ static bool remove_locked(LocalStore *store, const char *folder_path, const char
                           Err *err) {
     OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
     if (folder < 0 && is_missing(errno)) return true;
-    if (folder < 0) return err_errno(err, "cannot remove '%.*s'", SHOW(key));
+    if (folder < 0) return local_errno(err, "cannot remove '%.*s'", SHOW(key));
     return remove_in(folder, name, key, err);
 }
 

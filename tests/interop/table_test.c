@@ -6,7 +6,7 @@
     "f64, "                                                                                        \
     "(i * -1.25)::DECIMAL(12,2) AS dec, (i * 1.5)::DECIMAL(4,1) AS small, i % 2 = 0 AS flag, "     \
     "DATE '2020-02-28' + i::INTEGER AS day, TIME '01:02:03.000004' AS at, "                        \
-    "TIMESTAMP '1969-12-31 23:59:59.678' + to_hours(i) AS ts, "                                 \
+    "TIMESTAMP '1969-12-31 23:59:59.678' + to_hours(i) AS ts, "                                    \
     "TIMESTAMPTZ '2021-01-02 03:04:05.678901+00' AS tz, 'row é ' || i AS name, "                  \
     "('00000000-0000-4000-8000-00000000000' || (i % 10))::UUID AS id, 'ab'::BLOB AS raw, "         \
     "[i * 0.5::FLOAT, 2.0::FLOAT] AS vec, {a: i::INTEGER, b: 'x'} AS pair, "                       \
@@ -77,6 +77,16 @@ TEST("icebird reads every type, after a create, appends, a patch, a replace and 
     ingest(&lake, COMMIT_REPLACE, "SELECT i AS other, 'x' AS name FROM range(3) t(i)");
     check_with_icebird(&lake, dir);
     CHECK_OK(catalog_rollback(lake.catalog, STR("t"), 2, &version, &err));
+    check_with_icebird(&lake, dir);
+    lake_close(&lake);
+}
+
+TEST("icebird reads a table whose manifests were merged") {
+    Lake lake;
+    const char *dir = kit_dir();
+    lake_open(&lake, dir);
+    ingest(&lake, COMMIT_CREATE, "SELECT 0 AS id, 'a' AS s");
+    for (int i = 1; i < 66; i++) ingest(&lake, COMMIT_APPEND, "SELECT 1 AS id, 'b' AS s");
     check_with_icebird(&lake, dir);
     lake_close(&lake);
 }
