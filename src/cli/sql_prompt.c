@@ -57,13 +57,14 @@ static void run_whole(Cli *cli, const SqlValues *values, Text *text) {
     }
 }
 
-static bool take_line(Cli *cli, const SqlValues *values, Text *text) {
+static bool take_line(Cli *cli, const SqlValues *values, const char *history, Text *text) {
     bool leaves = false;
     OWNED(free_line) char *line = readline(text->len ? "      ...> " : "lakehouse> ");
     if (!line) return printf("\n"), false;
     Str trimmed = str_trim(str_from(line));
     if (!trimmed.len) return true;
     add_history(line);
+    keep_history(history); /* at once: an interrupt may end the program any time */
     if (!text->len && run_word(cli, trimmed, &leaves)) return !leaves;
     text_add(text, trimmed);
     text_add_byte(text, '\n');
@@ -80,8 +81,6 @@ bool sql_prompt(Cli *cli, const SqlValues *values, Err *err) {
     const char *path = history_path(&arena);
     if (path) read_history(path);
     printf("lakehouse %s at %.*s; \\? helps\n", LAKEHOUSE_VERSION, SHOW(cli->url));
-    while (take_line(cli, values, &text)) {
-    }
-    keep_history(path);
+    while (take_line(cli, values, path, &text)) arena_close(&cli->arena);
     return true;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,10 +36,16 @@ static bool write_piece(void *context, Bytes data, Err *err) {
     return fd_write(t->fd, data, err);
 }
 
+static volatile sig_atomic_t interrupted;
+static void on_interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
 static bool show(void *context, int64_t sent, int64_t received) {
     Transfer *t = context;
     progress_show(&t->progress, t->sends ? sent : received, t->total, STR("bytes"));
-    return true;
+    return !interrupted;
 }
 
 static void close_file(int *fd) {
@@ -95,7 +102,11 @@ bool receive_file(Cli *cli, Str file, HttpCall call, Err *err) {
     const char *part = arena_print(&cli->arena, "%s.%d.part", path, (int)getpid()).data;
     OWNED(fd_close) int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return err_errno(err, "cannot make '%s'", part);
+    /* An interrupt ends the transfer from within, so that no part of a file stays behind. */
+    struct sigaction catch = {.sa_handler = on_interrupt}, before;
+    sigaction(SIGINT, &catch, &before);
     bool ok = receive(cli, fd, call, err);
+    sigaction(SIGINT, &before, NULL);
     if (ok && fsync(fd)) ok = err_errno(err, "cannot write '%s'", part);
     if (ok && rename(part, path)) ok = err_errno(err, "cannot make '%s'", path);
     if (!ok) unlink(part);

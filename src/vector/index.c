@@ -21,9 +21,15 @@ void metric_prepare(Metric metric, float *vector, size_t dimensions) {
     for (size_t i = 0; i < dimensions; i++) vector[i] = (float)(vector[i] / length);
 }
 
-double metric_score(Metric metric, float similarity, double query_norm2) {
+double metric_score(Metric metric, float similarity, const float *query, const float *vector,
+                    size_t dimensions) {
+    double sum = 0;
     if (metric != METRIC_L2) return similarity;
-    return -sqrt(MAX(query_norm2 - 2 * (double)similarity, 0));
+    for (size_t i = 0; i < dimensions; i++) {
+        double difference = (double)query[i] - vector[i];
+        sum += difference * difference;
+    }
+    return sum > 0 ? -sqrt(sum) : 0;
 }
 
 void index_close(Index **index) {

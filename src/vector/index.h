@@ -11,9 +11,11 @@ extern const char *const metric_names[]; /* "cosine", "l2", "dot" */
 Metric metric_of(Str name);              /* of a name that an option's choices checked */
 /* What a vector of this metric is stored and asked as: scaled to length 1 for the cosine. */
 void metric_prepare(Metric metric, float *vector, size_t dimensions);
-/* What a client sees: the cosine, the dot product, or minus the L2 distance. query_norm2 is
- * |query|^2. */
-double metric_score(Metric metric, float similarity, double query_norm2);
+/* What a client sees of a hit: the cosine, the dot product, or minus the L2 distance, which is
+ * taken again from the vector because the similarity that ranks is a difference of large numbers.
+ */
+double metric_score(Metric metric, float similarity, const float *query, const float *vector,
+                    size_t dimensions);
 
 typedef struct Index Index;
 
@@ -30,6 +32,7 @@ typedef struct IndexOps {
                    size_t *count, Err *err);
     Str (*id)(const Index *index, size_t row); /* the doc_id; empty when the file is corrupt */
     Str (*text)(const Index *index, size_t row);
+    const float *(*vector)(const Index *index, size_t row); /* index->stride floats */
     uint32_t (*chunk)(const Index *index, size_t row);
     Bytes (*embedder)(const Index *index); /* statistics for embedder_load; may be empty */
     int64_t (*memory_bytes)(const Index *index);

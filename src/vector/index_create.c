@@ -6,7 +6,7 @@
  * texts go to files as they come. */
 #include "vector/index_file.h"
 #include "vector/indexes.h"
-#include "vector/spool.h"
+#include "vector/temp_file.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ typedef struct Build {
     Embedder *embedder;
     IndexFileWriter writer;
     bool writing;
-    Spool ids, texts;
+    TempFile ids, texts;
     Text id_ends, text_ends, chunks, bias;
     size_t stride, count;
     float *rows; /* stride floats for each of a batch's chunks */
@@ -61,8 +61,8 @@ static void build_close(Build *b) {
         index_writer_close(&b->writer);
     }
     if (b->vectors_path[0]) unlink(b->vectors_path);
-    spool_close(&b->ids);
-    spool_close(&b->texts);
+    temp_file_close(&b->ids);
+    temp_file_close(&b->texts);
     text_close(&b->id_ends);
     text_close(&b->text_ends);
     text_close(&b->chunks);
@@ -164,7 +164,7 @@ static bool build_cancelled(void *context) {
 static bool query_rows(Build *b, Str columns, Rows **out, Err *err) {
     Text sql = {0};
     text_print(&sql, "SELECT %.*s FROM ", SHOW(columns));
-    sql_quote_dataset(&sql, table_name(b->table));
+    sql_quote_trusted(&sql, table_name(b->table));
     Str text = arena_copy(&b->arena, text_str(&sql));
     text_close(&sql);
     Str as_of = arena_print(&b->arena, "{\"%.*s\":%lld}", SHOW(table_name(b->table)),
@@ -271,7 +271,8 @@ static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text,
     text_add_u64(&b->id_ends, b->ids.size + id.len);
     text_add_u64(&b->text_ends, b->texts.size + text.len);
     b->count++;
-    return spool_add(&b->ids, bytes_of(id), err) && spool_add(&b->texts, bytes_of(text), err) &&
+    return temp_file_add(&b->ids, bytes_of(id), err) &&
+           temp_file_add(&b->texts, bytes_of(text), err) &&
            index_writer_add(&b->writer, (Bytes){(uint8_t *)vector, b->stride * sizeof(float)}, err);
 }
 
@@ -387,8 +388,8 @@ static bool stage(Build *b, char path[PATH_MAX], Err *err) {
 
 static bool open_files(Build *b, Err *err) {
     char path[PATH_MAX];
-    if (!stage(b, path, err) || !spool_open(path, &b->ids, err)) return false;
-    if (!stage(b, path, err) || !spool_open(path, &b->texts, err)) return false;
+    if (!stage(b, path, err) || !temp_file_open(path, &b->ids, err)) return false;
+    if (!stage(b, path, err) || !temp_file_open(path, &b->texts, err)) return false;
     if (!stage(b, path, err) || !index_writer_open(path, &b->writer, err)) return false;
     b->writing = true;
     return true;
@@ -528,7 +529,7 @@ static bool build_run(Build *b, Err *err) {
     b->meta.build = arena_copy(&b->arena, str_from(build));
     b->meta.rows = (int64_t)b->count;
     b->meta.created_ms = b->meta.updated_ms = clock_now_ms();
-    bool ok = spool_map(&b->ids, &ids, err) && spool_map(&b->texts, &texts, err) &&
+    bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&
               write_sections(b, vectors, ids, texts, err) &&
               write_parquet(b, vectors, ids, texts, err);
     index_writer_unmap(vectors, size);
@@ -537,7 +538,8 @@ static bool build_run(Build *b, Err *err) {
 }
 
 bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err) {
-    OWNED(build_close) Build b = {.indexes = indexes, .ids = SPOOL_EMPTY, .texts = SPOOL_EMPTY};
+    OWNED(build_close)
+    Build b = {.indexes = indexes, .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY};
     if (!build_plan(&b, spec, err)) return false;
     if (!indexes_reserve(indexes, spec->index, err)) return false;
     indexes_unreserve(indexes, spec->index);
@@ -546,7 +548,7 @@ bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err) {
 
 bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *result, Err *err) {
     OWNED(build_close)
-    Build b = {.indexes = indexes, .job = job, .ids = SPOOL_EMPTY, .texts = SPOOL_EMPTY};
+    Build b = {.indexes = indexes, .job = job, .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY};
     if (!build_plan(&b, spec, err) || !indexes_reserve(indexes, spec->index, err)) return false;
     bool ok = build_run(&b, err);
     if (ok) indexes_publish(indexes, index_entry_open(indexes, &b.meta));

@@ -74,6 +74,10 @@ static Str hnsw_text(const Index *index, size_t row) {
     return index_file_text(&((const HnswIndex *)index)->file, row);
 }
 
+static const float *hnsw_vector(const Index *index, size_t row) {
+    return vectors_row(&((const HnswIndex *)index)->graph.vectors, row);
+}
+
 static uint32_t hnsw_chunk(const Index *index, size_t row) {
     return index_file_chunk(&((const HnswIndex *)index)->file, row);
 }
@@ -98,6 +102,7 @@ static const IndexOps hnsw_ops = {.name = "parquet",
                                   .search = hnsw_search,
                                   .id = hnsw_id,
                                   .text = hnsw_text,
+                                  .vector = hnsw_vector,
                                   .chunk = hnsw_chunk,
                                   .embedder = hnsw_embedder,
                                   .memory_bytes = hnsw_memory_bytes,

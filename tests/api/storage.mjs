@@ -38,7 +38,7 @@ await check('an object is written, read, headed, listed and deleted', async () =
   same(list.json.objects.map(o => [o.key, o.size]), [['raw/a.txt', 5]])
   same((await call(server, 'DELETE', `${objects}/raw/a.txt`)).status, 204)
   same((await call(server, 'DELETE', `${objects}/raw/a.txt`)).status, 204, 'twice')
-  problem(await get('raw/a.txt'), 404, 'not_found')
+  problem(await get('raw/a.txt'), 404, 'object_not_found')
 })
 
 await check('ranges: first bytes, last bytes, open ends, and those that lie outside', async () => {

@@ -91,6 +91,18 @@ static void store(Request *request, Response *response) {
     response_body(response, "application/json", text);
 }
 
+/* Bytes without an end. */
+static void pour(Response *response) {
+    static const uint8_t block[4096];
+    Err err;
+    if (!response_stream(response, NULL, &err)) return;
+    while (response_write(response, (Bytes){block, sizeof block}, &err)) {
+        atomic_fetch_add(&polls, 1);
+        usleep(1000);
+    }
+    response_abort(response);
+}
+
 /* A job that runs until it is cancelled. */
 static void slow_job(Request *request, Response *response) {
     if (request->method == HTTP_DELETE) atomic_fetch_add(&cancels, 1);
@@ -116,6 +128,7 @@ static void reply_to(Str text, Response *response) {
 static void answer(void *context, Request *request, Response *response) {
     Str text = request_text(request), key = request_header(request, "authorization");
     (void)context;
+    if (has(text, "/objects/endless")) return pour(response);
     pthread_mutex_lock(&lock);
     text_clear(&last_request);
     text_print(&last_request, "%.*s|%.*s|%.*s", SHOW(text), SHOW(key),
@@ -294,6 +307,21 @@ static void *interrupt_soon(void *context) {
     for (int i = 0; i < 500 && polls < 2; i++) usleep(10000);
     kill(getpid(), SIGINT);
     return context;
+}
+
+TEST("an interrupted download leaves no file, nor a part of one") {
+    const char *dir = kit_dir(), *out = arena_print(&arena, "%s/out", dir).data;
+    pthread_t thread;
+    Err err;
+    polls = 0;
+    run(WORDS("bucket"));
+    CHECK(pthread_create(&thread, NULL, interrupt_soon, NULL) == 0);
+    Captured got = run(WORDS("get", "b/endless", out));
+    pthread_join(thread, NULL);
+    CHECK(got.status == 1 && has(got.error, "cancelled"));
+    CHECK(rmdir(dir) == 0);
+    CHECK_OK(dir_make(dir, &err));
+    polls = 0;
 }
 
 TEST("a failed job says why, and an interrupt cancels one that runs") {
