@@ -12,7 +12,7 @@ FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include -pthread $(WAR
 CFLAGS  += -std=gnu17 $(FLAGS)
 CXXFLAGS += -std=c++17 $(FLAGS)
 LDLIBS  = -Ldeps/lib -lduckdb -Wl,-rpath,'$(abspath deps/lib):$$ORIGIN/../lib/lakehouse' \
-          $(shell pkg-config --libs $(PKGS)) -lstdc++ -lm -pthread -ldl -rdynamic
+          $(shell pkg-config --libs $(PKGS)) -lstemmer -lstdc++ -lm -pthread -ldl -rdynamic
 
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c src/*/*.cc))
 OBJ     := $(patsubst src/%,$(BUILD)/obj/%.o,$(SRC))
@@ -53,7 +53,7 @@ $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
 fuzzers: $(FUZZERS)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 
 $(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
 $(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell

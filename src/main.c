@@ -1,1 +1,91 @@
-int main(void) { return 0; }
+/* The program: the server's commands, joined with the client's (cli/cli.h). */
+#include "app/app.h"
+#include "cli/cli.h"
+#include "gateway/gateway.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STOP_GRACE_MS 10000
+#define CONFIG_NAME "lakehouse.toml"
+
+static const Option serve_options[] = {
+    {"config",       LH_TEXT, AT(AppOptions, config_path), NULL, "configuration file (TOML)"},
+    {"data", LH_TEXT, AT(AppOptions, data_dir), NULL, "folder of the data, ./data by default"},
+    {"listen",          LH_TEXT, AT(AppOptions, listen), NULL, "HOST:PORT, 127.0.0.1:3100 by default"},
+    {"log_format",              LH_TEXT, AT(AppOptions, log_format), NULL, "text or json"},
+    {0      },
+};
+
+static void print_ready(const App *app, const Gateway *gateway) {
+    bool v6 = memchr(app->http.host.data, ':', app->http.host.len) != NULL;
+    printf("lakehouse %s listening on http://%s%.*s%s:%d\n", LAKEHOUSE_VERSION, v6 ? "[" : "",
+           SHOW(app->http.host), v6 ? "]" : "", gateway_port(gateway));
+    fflush(stdout);
+}
+
+/* Blocked before any thread exists, so that only this one takes them. After the first, the default
+ * action is back: a second one ends the process at once. */
+static void wait_for_stop(const sigset_t *stop) {
+    int number;
+    while (sigwait(stop, &number)) continue;
+    log_info("stopping: signal %d; what is under way has %d s", number, STOP_GRACE_MS / 1000);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, stop, NULL);
+}
+
+static bool serve(const void *values, Err *err) {
+    OWNED(app_close) App *app = NULL;
+    Gateway *gateway = NULL;
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stop, NULL);
+    if (!app_open(values, &app, err) || !gateway_open(app, &gateway, err)) return false;
+    print_ready(app, gateway);
+    log_info("no access keys are configured: only this machine may connect");
+    wait_for_stop(&stop);
+    gateway_close(&gateway, STOP_GRACE_MS);
+    return true;
+}
+
+static bool check(const void *values, Err *err) {
+    return app_check(values, err);
+}
+
+static bool init(const void *values, Err *err) {
+    (void)values;
+    OWNED(fd_close) int fd = open(CONFIG_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    FILE *file = fd < 0 ? NULL : fdopen(dup(fd), "w");
+    if (!file) return err_errno(err, "cannot create '%s'", CONFIG_NAME);
+    app_config_template(file);
+    if (fclose(file)) return err_errno(err, "cannot write '%s'", CONFIG_NAME);
+    printf("wrote %s\n", CONFIG_NAME);
+    return true;
+}
+
+static const Command server_commands[] = {
+    {.name = "serve",
+     .help = "run the server",
+     .options = serve_options,
+     .values_size = sizeof(AppOptions),
+     .run = serve},
+    {.name = "check",
+     .help = "read the configuration and probe every part",
+     .options = serve_options,
+     .values_size = sizeof(AppOptions),
+     .run = check},
+    {.name = "init",             .help = "write a commented " CONFIG_NAME, .run = init},
+    {0         },
+};
+
+int main(int argc, char **argv) {
+    const Command *const tables[] = {server_commands, cli_commands, NULL};
+    return commands_main(tables, argc, argv);
+}

@@ -1,5 +1,5 @@
-/* Models: embedders behind one table of functions. `builtin` is a deterministic lexical embedder
- * inside the binary, so that everything runs with no model server. Thread safe. */
+/* Models. `builtin` is a deterministic lexical embedder inside the binary, so that everything runs
+ * with no model server. Thread rule: observe and load from one thread, then embed from any. */
 #pragma once
 
 #include "base/base.h"
@@ -18,10 +18,9 @@ Str embedder_digest(const Embedder *embedder); /* changes when vectors would */
 size_t embedder_dimensions(const Embedder *embedder);
 
 /* Some models weigh words by how rare they are in a corpus. Feed it all texts, then take the
- * statistics to keep beside the index; open with them later. Models without statistics ignore
- * texts and give an empty blob. */
-void embedder_observe(Embedder *embedder, Str text);
-void embedder_statistics(const Embedder *embedder, Text *out);
+ * statistics to keep beside the index; open with them later. */
+bool embedder_observe(Embedder *embedder, Str text, Err *err);
+void embedder_statistics(Embedder *embedder, Text *out);
 bool embedder_load(Embedder *embedder, Bytes statistics, Err *err); /* LH_CORRUPT */
 
 /* count texts into count rows of dimensions floats, each of length 1 (or 0 for a text without a

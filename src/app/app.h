@@ -11,6 +11,8 @@
 
 #include "base/base.h"
 
+#include <stdio.h>
+
 typedef struct AppOptions {
     Str config_path; /* empty: no file */
     Str data_dir;    /* --data; empty: the configuration's, else ./data */
@@ -26,7 +28,8 @@ typedef struct App {
     Indexes *indexes;
     Embedder *embedder; /* for /ai/embed */
     Jobs *jobs;
-    HttpOptions http; /* what the gateway listens with */
+    HttpOptions http;         /* what the gateway listens with */
+    int64_t query_timeout_ms; /* of a query that names none */
     int64_t started_ms;
     Arena arena;
 } App;
@@ -35,4 +38,4 @@ bool app_open(const AppOptions *options, App **out, Err *err);
 void app_close(App **app);
 /* `lakehouse check`: opens and probes each part, one line each to standard output. */
 bool app_check(const AppOptions *options, Err *err);
-extern const char app_config_template[]; /* `lakehouse init` */
+void app_config_template(FILE *to); /* `lakehouse init`: every key, commented */

@@ -15,5 +15,6 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "base/owned.h"
+#include "base/parallel.h"
 #include "base/str.h"
 #include "base/text.h"

@@ -24,11 +24,11 @@ Str attempt_uri(const Attempt *attempt, Arena *arena, Str key) {
     return arena_print(arena, "%.*s/%.*s", SHOW(location), SHOW(key));
 }
 
+/* The name is noted first: a write that failed late may have left the object all the same. */
 bool attempt_write(Attempt *attempt, Str key, Str text, Err *err) {
-    if (!store_write(attempt->store, key, bytes_of(text), &(PutCondition){.if_absent = true}, err))
-        return err_while(err, "committing to '%s'", attempt->entry->name.shown);
     attempt->made[attempt->made_count++] = key;
-    return true;
+    return store_write(attempt->store, key, bytes_of(text), NULL, err) ||
+           err_while(err, "committing to '%s'", attempt->entry->name.shown);
 }
 
 static void attempt_undo(Attempt *attempt) {
@@ -121,8 +121,9 @@ static void publish_hint(const Attempt *attempt, Str document) {
     Str copy = arena_print(&arena, "%.*s/v%lld.metadata.json", SHOW(folder), number);
     Str hint = arena_print(&arena, "%.*s/version-hint.text", SHOW(folder));
     Str old = arena_print(&arena, "%.*s/v%lld.metadata.json", SHOW(folder), number - 2);
+    PutCondition lazy = {.lazy = true};
     Err err = {0};
-    bool ok = store_write(attempt->store, copy, bytes_of(document), NULL, &err) &&
+    bool ok = store_write(attempt->store, copy, bytes_of(document), &lazy, &err) &&
               store_write(attempt->store, hint, bytes_of(arena_print(&arena, "%lld", number)), NULL,
                           &err);
     if (ok && number > 2) ok = store_remove(attempt->store, old, &err);

@@ -38,3 +38,6 @@ Str attempt_uri(const Attempt *attempt, Arena *arena, Str key);
 /* The key must live as long as the attempt. */
 bool attempt_write(Attempt *attempt, Str key, Str text, Err *err);
 void draft_log_version(Metadata *draft, int64_t snapshot_id); /* which becomes current */
+/* Writes the manifests and the list of a data commit; the draft says what it follows. */
+bool snapshot_build(const Commit *commit, Attempt *attempt, const Schema *schema, Snapshot *out,
+                    Err *err);

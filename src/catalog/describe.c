@@ -251,8 +251,13 @@ static void source_node(const Json *lineage, Str id, JsonWriter *w) {
     jw_end(w);
 }
 
+typedef struct Upstream { /* one lineage entry and the id of its source */
+    const Json *lineage;
+    Str id;
+} Upstream;
+
 /* Every source once, in the order of its first use. */
-static void nodes_write(const Json *const *entries, size_t count, Str self, Arena *arena,
+static void nodes_write(const Upstream *entries, size_t count, Str self, Arena *arena,
                         JsonWriter *w) {
     jw_array(w);
     jw_object(w);
@@ -261,23 +266,23 @@ static void nodes_write(const Json *const *entries, size_t count, Str self, Aren
     jw_member_text(w, "name", self);
     jw_end(w);
     for (size_t i = 0; i < count; i++) {
-        Str id = source_id(entries[i], arena);
         bool seen = false;
-        for (size_t j = 0; j < i && !seen; j++) seen = str_equal(source_id(entries[j], arena), id);
-        if (!seen) source_node(entries[i], id, w);
+        for (size_t j = 0; j < i && !seen; j++) seen = str_equal(entries[j].id, entries[i].id);
+        if (!seen) source_node(entries[i].lineage, entries[i].id, w);
     }
     jw_end(w);
 }
 
-static void edges_write(const Json *const *entries, size_t count, Str self, Arena *arena,
+static void edges_write(const Upstream *entries, size_t count, Str self, Arena *arena,
                         JsonWriter *w) {
+    Str to = arena_print(arena, "dataset:%.*s", SHOW(self));
     jw_array(w);
     for (size_t i = 0; i < count; i++) {
         jw_object(w);
-        jw_member_text(w, "from", source_id(entries[i], arena));
-        jw_member_text(w, "to", arena_print(arena, "dataset:%.*s", SHOW(self)));
-        jw_member_int(w, "version", json_get_int(entries[i], "version", 0));
-        jw_member_int(w, "rows", json_get_int(entries[i], "rows", 0));
+        jw_member_text(w, "from", entries[i].id);
+        jw_member_text(w, "to", to);
+        jw_member_int(w, "version", json_get_int(entries[i].lineage, "version", 0));
+        jw_member_int(w, "rows", json_get_int(entries[i].lineage, "rows", 0));
         jw_end(w);
     }
     jw_end(w);
@@ -288,12 +293,12 @@ bool catalog_write_lineage(Catalog *catalog, Str name, JsonWriter *w, Err *err) 
     OWNED(table_release) Table *table = NULL;
     if (!catalog_load(catalog, name, 0, &table, err)) return false;
     const Metadata *metadata = &table->document->metadata;
-    const Json **entries = arena_array(&arena, const Json *, metadata->snapshot_log_len + 1);
+    Upstream *entries = arena_array(&arena, Upstream, metadata->snapshot_log_len + 1);
     size_t count = 0;
     for (size_t version = 1; version <= metadata->snapshot_log_len; version++) {
         bool again;
         const Json *lineage = lineage_of(version_snapshot(metadata, version, &again), &arena);
-        if (lineage && !again) entries[count++] = lineage;
+        if (lineage && !again) entries[count++] = (Upstream){lineage, source_id(lineage, &arena)};
     }
     jw_object(w);
     jw_member_text(w, "dataset", table_name(table));

@@ -4,10 +4,18 @@
 
 #include "base/base.h"
 
+#include <stdio.h>
+
 #define DROPPED "dropped"
 
-static Str pointer_key(Str table_key, int64_t number, Arena *arena) {
-    return arena_print(arena, "%.*s/pointer/%020lld", SHOW(table_key), (long long)number);
+typedef struct PointerKey {
+    char text[STORE_KEY_MAX];
+} PointerKey;
+
+static Str pointer_key(Str table_key, int64_t number, PointerKey *out) {
+    int len = snprintf(out->text, sizeof out->text, "%.*s/pointer/%020lld", SHOW(table_key),
+                       (long long)number);
+    return (Str){out->text, (size_t)len};
 }
 
 /* The common case is one look for a number that is not there. */
@@ -19,15 +27,14 @@ static bool is_latest(Store *store, Str key, bool *out, Err *err) {
     return *out = true, true;
 }
 
-bool pointer_latest(Store *store, Str table_key, int64_t known, int64_t *out, Err *err) {
+/* Going up by listing, when there are newer ones. */
+static bool pointer_climb(Store *store, Str table_key, int64_t known, int64_t *out, Err *err) {
     OWNED(arena_close) Arena arena = {0};
+    PointerKey after;
     ListOptions options = {.limit = STORE_LIST_MAX};
     ObjectList list;
-    bool latest;
-    if (!is_latest(store, pointer_key(table_key, known + 1, &arena), &latest, err)) return false;
-    if (latest) return *out = known, true;
     options.prefix = arena_print(&arena, "%.*s/pointer/", SHOW(table_key));
-    options.after = pointer_key(table_key, known, &arena);
+    options.after = pointer_key(table_key, known, &after);
     do {
         if (!store_list(store, &options, &arena, &list, err)) return false;
         if (list.object_count == 0) break;
@@ -42,10 +49,20 @@ bool pointer_latest(Store *store, Str table_key, int64_t known, int64_t *out, Er
     return true;
 }
 
+bool pointer_latest(Store *store, Str table_key, int64_t known, int64_t *out, Err *err) {
+    PointerKey next;
+    bool latest;
+    if (!is_latest(store, pointer_key(table_key, known + 1, &next), &latest, err)) return false;
+    if (!latest) return pointer_climb(store, table_key, known, out, err);
+    *out = known;
+    return true;
+}
+
 bool pointer_read(Store *store, Str table_key, int64_t number, Arena *arena, Str *metadata,
                   Err *err) {
+    PointerKey buffer;
     Bytes body;
-    Str key = pointer_key(table_key, number, arena);
+    Str key = pointer_key(table_key, number, &buffer);
     if (!store_read(store, key, POINTER_BODY_MAX, arena, &body, err)) return false;
     Str text = str_trim(str_of(body));
     if (str_is(text, DROPPED)) return *metadata = (Str){0}, true;
@@ -69,10 +86,11 @@ static PointerResult pointer_settle(Store *store, Str table_key, int64_t number,
 
 PointerResult pointer_swap(Store *store, Str table_key, int64_t number, Str metadata, Err *err) {
     OWNED(arena_close) Arena arena = {0};
+    PointerKey key;
     Str word = metadata.len ? metadata : STR(DROPPED);
     Str body = arena_print(&arena, "%.*s\n", SHOW(word));
     PutCondition condition = {.if_absent = true};
-    if (store_write(store, pointer_key(table_key, number, &arena), bytes_of(body), &condition, err))
+    if (store_write(store, pointer_key(table_key, number, &key), bytes_of(body), &condition, err))
         return POINTER_WON;
     if (err->kind == LH_PRECONDITION) return POINTER_LOST;
     if (err->kind == LH_OFFLINE || err->kind == LH_TIMEOUT)

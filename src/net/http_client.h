@@ -16,10 +16,11 @@ typedef bool HttpSink(void *context, Bytes data, Err *err);
 typedef struct HttpCall {
     const char *method;
     Str url;
-    Str content_type; /* of the body; empty: none sent */
-    Str accept;       /* empty: none sent */
-    Str bearer;       /* Authorization: Bearer ..., never logged */
-    Bytes body;       /* used when source is NULL */
+    Str content_type;     /* of the body; empty: none sent */
+    Str content_encoding; /* of the body; empty: none sent */
+    Str accept;           /* empty: none sent */
+    Str bearer;           /* Authorization: Bearer ..., never logged */
+    Bytes body;           /* used when source is NULL */
     HttpSource *source;
     void *source_context;
     int64_t source_size; /* -1: chunked */
@@ -38,6 +39,7 @@ typedef struct HttpReply {
 
 bool http_client_open(HttpClient **out, Err *err);
 void http_client_close(HttpClient **client);
-/* True for any complete answer, whatever its status. LH_OFFLINE: could not connect; LH_TIMEOUT. */
+/* True for any complete answer, whatever its status. LH_OFFLINE: could not connect (its code is
+ * "cannot_connect") or the connection broke; LH_TIMEOUT. */
 bool http_client_call(HttpClient *client, const HttpCall *call, HttpReply *out, Err *err);
 void http_reply_close(HttpReply *reply);

@@ -58,11 +58,13 @@ typedef struct HttpApp {
     void *context;
     /* On an event thread, once the head is parsed. Must not block. */
     HttpPlan (*plan)(void *context, Request *request);
-    /* Makes the answer; always called once for a planned request. */
+    /* Makes the answer. Called once for a planned request, unless its body could not be gathered
+     * (too large, malformed, too slow, or the client was lost): then refuse() or nobody answers. */
     void (*answer)(void *context, Request *request, Response *response);
     /* Turns a protocol error (400, 408, 413, 431, 501, 505 ...) into an answer's body. */
     void (*refuse)(void *context, Response *response, int status, const char *reason);
-    /* After the last byte was sent or the client was lost (status 499). May be NULL. */
+    /* Called once for each planned request, on an event thread: after the answer was handed to the
+     * socket, or the client was lost (status 499). May be NULL. */
     void (*done)(void *context, const Request *request, int status, uint64_t bytes_sent);
 } HttpApp;
 

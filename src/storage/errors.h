@@ -24,6 +24,7 @@ void errors_open(Store *primary, ErrorJournal **out);
 void errors_close(ErrorJournal **journal); /* flushes what it can */
 
 void errors_add(ErrorJournal *journal, const ErrorEvent *event);     /* copies; never fails */
+int64_t errors_count(const ErrorJournal *journal);                   /* events since open */
 bool errors_flush(ErrorJournal *journal, Err *err);                  /* durable when it returns */
 bool errors_compact(ErrorJournal *journal, JsonWriter *w, Err *err); /* the route's answer */
 /* Newest first, an array. bucket empty: all; since_ms 0: all. */

@@ -35,6 +35,11 @@ int local_resolve(int folder, const char *path, int flags) {
     return fd;
 }
 
+bool local_not_denied(Err *err) {
+    if (err->kind == LH_DENIED) err->kind = LH_OFFLINE;
+    return false;
+}
+
 bool local_key(Str key, char out[STORE_KEY_MAX + 1], Err *err) {
     for (Str rest = key; rest.len > 0;) {
         Str segment = str_until(&rest, '/');
@@ -79,13 +84,13 @@ static void staging_sweep(const LocalStore *store, int staging) {
 static bool staging_open(LocalStore *store, int root, int *out, Err *err) {
     OWNED(fd_close) int staging = local_resolve(root, ".lakehouse/staging", O_DIRECTORY);
     if (staging < 0 || flock(staging, LOCK_EX))
-        return err_errno(err, "cannot open '%s/.lakehouse/staging'", store->root);
+        return local_errno(err, "cannot open '%s/.lakehouse/staging'", store->root);
     staging_sweep(store, staging);
     if (mkdirat(staging, store->staging_name, 0700) && errno != EEXIST)
-        return err_errno(err, "cannot write below '%s'", store->root);
+        return local_errno(err, "cannot write below '%s'", store->root);
     OWNED(fd_close) int own = local_resolve(staging, store->staging_name, O_DIRECTORY);
     if (own < 0 || flock(own, LOCK_EX | LOCK_NB))
-        return err_errno(err, "cannot lock a folder below '%s'", store->root);
+        return local_errno(err, "cannot lock a folder below '%s'", store->root);
     *out = own;
     own = -1;
     return true;
@@ -94,9 +99,9 @@ static bool staging_open(LocalStore *store, int root, int *out, Err *err) {
 static bool put_under(int fd, int *number, Err *err) {
     if (*number < 0) {
         *number = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (*number < 0) return err_errno(err, "cannot keep a folder open");
+        if (*number < 0) return local_errno(err, "cannot keep a folder open");
     } else if (dup3(fd, *number, O_CLOEXEC) < 0) {
-        return err_errno(err, "cannot keep a folder open");
+        return local_errno(err, "cannot keep a folder open");
     }
     return true;
 }
@@ -105,7 +110,7 @@ static bool local_attach(LocalStore *store, Err *err) {
     struct stat info;
     OWNED(fd_close) int staging = -1;
     OWNED(fd_close) int root = open(store->root, O_DIRECTORY | O_CLOEXEC);
-    if (root < 0 || fstat(root, &info)) return err_errno(err, "cannot open '%s'", store->root);
+    if (root < 0 || fstat(root, &info)) return local_errno(err, "cannot open '%s'", store->root);
     if (!staging_open(store, root, &staging, err)) return false;
     if (!put_under(staging, &store->staging_fd, err) || !put_under(root, &store->root_fd, err))
         return false;
@@ -142,7 +147,7 @@ static bool local_missing(Str key, Err *err) {
     case ENXIO:
         return err_code(err, LH_MISSING, "object_not_found", "no object '%.*s'", SHOW(key));
     default:
-        return err_errno(err, "cannot open '%.*s'", SHOW(key));
+        return local_errno(err, "cannot open '%.*s'", SHOW(key));
     }
 }
 
@@ -152,7 +157,7 @@ static bool local_open_file(LocalStore *store, Str key, int *fd, struct stat *in
     if (!local_ready(store, err) || !local_key(key, path, err)) return false;
     OWNED(fd_close) int file = local_resolve(store->root_fd, path, O_RDONLY | O_NONBLOCK);
     if (file < 0) return local_missing(key, err);
-    if (fstat(file, info)) return err_errno(err, "cannot read '%.*s'", SHOW(key));
+    if (fstat(file, info)) return local_errno(err, "cannot read '%.*s'", SHOW(key));
     if (!S_ISREG(info->st_mode)) return errno = ENOENT, local_missing(key, err);
     *fd = file;
     file = -1;
@@ -188,7 +193,7 @@ static bool local_reader_read(ObjectReader *base, uint64_t offset, void *buffer,
     ssize_t n;
     do n = pread(reader->fd, buffer, MIN(size, (size_t)1 << 30), (off_t)offset);
     while (n < 0 && errno == EINTR);
-    if (n < 0) return err_errno(err, "cannot read an object");
+    if (n < 0) return local_errno(err, "cannot read an object");
     *got = (size_t)n;
     return true;
 }
@@ -237,7 +242,7 @@ static bool local_probe(Store *base, Err *err) {
     OWNED(fd_close)
     int fd = openat(store->staging_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     bool ok = fd >= 0 && write(fd, "x", 1) == 1;
-    if (!ok) err_errno(err, "cannot write below '%s'", store->root);
+    if (!ok) local_errno(err, "cannot write below '%s'", store->root);
     unlinkat(store->staging_fd, name, 0);
     return ok;
 }
@@ -303,7 +308,7 @@ bool store_local_open(Str root, Store **out, Err *err) {
     if (!dir_make(path, err)) return false;
     LocalStore *store = local_new();
     OWNED(store_close) Store *closing = &store->store;
-    if (!realpath(path, store->root)) return err_errno(err, "cannot resolve '%s'", path);
+    if (!realpath(path, store->root)) return local_errno(err, "cannot resolve '%s'", path);
     snprintf(below, sizeof below, "%s/.lakehouse/staging", store->root);
     if (!dir_make(below, err) || !local_attach(store, err)) return false;
     snprintf(store->location, sizeof store->location, "file://%s", store->root);

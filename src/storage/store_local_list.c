@@ -90,7 +90,7 @@ static int name_compare(const void *a, const void *b) {
 static bool names_read(Walk *walk, int folder, Str path, Names *names, Err *err) {
     int again = openat(folder, ".", O_DIRECTORY | O_CLOEXEC);
     DIR *dir = again < 0 ? NULL : fdopendir(again);
-    if (!dir) return err_errno(err, "cannot list '%.*s'", SHOW(path));
+    if (!dir) return local_errno(err, "cannot list '%.*s'", SHOW(path));
     for (struct dirent *entry; (entry = readdir(dir));)
         names_take(walk, folder, path, entry, names);
     closedir(dir);
@@ -148,7 +148,7 @@ static bool walk_name(Walk *walk, int folder, const Name *name, Err *err) {
     const char *leaf = arena_cstr(walk->scratch, name->name);
     OWNED(fd_close) int inner = openat(folder, leaf, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (inner < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return true;
-    if (inner < 0) return err_errno(err, "cannot list '%.*s'", SHOW(name->path));
+    if (inner < 0) return local_errno(err, "cannot list '%.*s'", SHOW(name->path));
     bool below_prefix = name->path.len > walk->options->prefix.len;
     if (walk->options->delimiter.len && below_prefix) return take_prefix(walk, inner, name), true;
     return walk_folder(walk, inner, name->path, err);
@@ -180,7 +180,7 @@ bool local_list(Store *base, const ListOptions *options, Arena *arena, ObjectLis
     OWNED(fd_close) int folder = local_resolve(store->root_fd, path, O_DIRECTORY);
     if (folder < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != EXDEV &&
         errno != ENAMETOOLONG)
-        return err_errno(err, "cannot list '%.*s'", SHOW(options->prefix));
+        return local_errno(err, "cannot list '%.*s'", SHOW(options->prefix));
     if (folder >= 0 && !walk_folder(&walk, folder, start, err)) return false;
     if (!walk.more) list.next = (Str){0};
     *out = list;

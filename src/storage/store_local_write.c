@@ -46,11 +46,6 @@ static pthread_mutex_t *stripe_lock(const char *key) {
     return lock;
 }
 
-static void stripe_unlock(pthread_mutex_t **lock) {
-    if (*lock) pthread_mutex_unlock(*lock);
-    *lock = NULL;
-}
-
 /* The folder part of the key as a path ("." for none), and its last segment. */
 static const char *key_split(const char *key, char folder[STORE_KEY_MAX + 1]) {
     const char *slash = strrchr(key, '/');
@@ -70,13 +65,13 @@ static bool in_the_way(const char *key, Err *err) {
 /* One step down; a folder that is made is durable in its parent before anyone can use it. */
 static bool folder_enter(int *folder, const char *name, const char *key, Err *err) {
     if (mkdirat(*folder, name, 0755) == 0) {
-        if (fsync(*folder)) return err_errno(err, "cannot make a folder of '%s' durable", key);
+        if (fsync(*folder)) return local_errno(err, "cannot make a folder of '%s' durable", key);
     } else if (errno != EEXIST) {
-        return err_errno(err, "cannot make a folder of '%s'", key);
+        return local_errno(err, "cannot make a folder of '%s'", key);
     }
     int next = openat(*folder, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (next < 0 && (errno == ENOTDIR || errno == ELOOP)) return in_the_way(key, err);
-    if (next < 0) return err_errno(err, "cannot open a folder of '%s'", key);
+    if (next < 0) return local_errno(err, "cannot open a folder of '%s'", key);
     fd_close(folder);
     *folder = next;
     return true;
@@ -85,7 +80,7 @@ static bool folder_enter(int *folder, const char *name, const char *key, Err *er
 static bool folders_make(LocalStore *store, const char *path, const char *key, Err *err) {
     OWNED(fd_close) int folder = local_resolve(store->root_fd, ".", O_DIRECTORY);
     char name[STORE_KEY_MAX + 1];
-    bool ok = folder >= 0 || err_errno(err, "cannot open '%s'", store->root);
+    bool ok = folder >= 0 || local_errno(err, "cannot open '%s'", store->root);
     pthread_rwlock_wrlock(&store->folders);
     for (Str rest = str_from(path); ok && rest.len > 0;) {
         Str segment = str_until(&rest, '/');
@@ -115,7 +110,7 @@ static bool condition_holds(int folder, const char *name, const Placement *place
 static bool place_failed(int folder, const char *name, const Placement *place, Err *err) {
     struct stat info;
     if (errno == EISDIR) return in_the_way(place->key, err);
-    if (errno != EEXIST) return err_errno(err, "cannot write '%s'", place->key);
+    if (errno != EEXIST) return local_errno(err, "cannot write '%s'", place->key);
     if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
         return in_the_way(place->key, err);
     return err_set(err, LH_PRECONDITION, "'%s' exists", place->key);
@@ -163,15 +158,16 @@ static PlaceResult place_once(const Placement *place, int *folder, Err *err) {
     if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
         in_the_way(place->key, err);
     else
-        err_errno(err, "cannot open the folder of '%s'", place->key);
+        local_errno(err, "cannot open the folder of '%s'", place->key);
     return PLACE_FAILED;
 }
 
 static bool place_locked(const Placement *place, int *folder, Err *err) {
-    OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(place->key);
     PlaceResult result = PLACE_AGAIN;
+    pthread_mutex_t *lock = stripe_lock(place->key);
     for (int i = 0; i < PLACE_TRIES_MAX && result == PLACE_AGAIN; i++)
         result = place_once(place, folder, err);
+    pthread_mutex_unlock(lock);
     if (result == PLACE_AGAIN)
         return err_set(err, LH_OFFLINE, "'%s' cannot be written: its folder keeps vanishing",
                        place->key);
@@ -193,10 +189,11 @@ static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
     struct stat info;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, stamp_next()};
     OWNED(fd_close) int folder = -1;
-    if (futimens(place->fd, times) || fsync(place->fd) || fstat(place->fd, &info))
-        return err_errno(err, "cannot make '%s' durable", place->key);
+    bool lazy = place->condition && place->condition->lazy;
+    if (futimens(place->fd, times) || (!lazy && fsync(place->fd)) || fstat(place->fd, &info))
+        return local_errno(err, "cannot make '%s' durable", place->key);
     if (!place_locked(place, &folder, err)) return false;
-    if (fsync(folder))
+    if (!lazy && fsync(folder))
         return err_set(err, LH_OFFLINE, "'%s' was written but may not be durable: %s", place->key,
                        strerror(errno));
     local_info(&info, out);
@@ -213,7 +210,7 @@ bool local_create(Store *base, Str key, ObjectWriter **out, Err *err) {
     snprintf(writer->name, sizeof writer->name, "%016llx", (unsigned long long)random_u64());
     writer->fd =
         openat(store->staging_fd, writer->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (writer->fd < 0) return err_errno(err, "cannot write below '%s'", store->root);
+    if (writer->fd < 0) return local_errno(err, "cannot write below '%s'", store->root);
     *out = TAKE(closing);
     return true;
 }
@@ -251,7 +248,7 @@ bool local_adopt(Store *base, const char *path, Str key, const PutCondition *con
     struct stat info;
     if (!local_ready(store, err) || !local_key(key, name, err)) return false;
     OWNED(fd_close) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info)) return err_errno(err, "cannot open '%s'", path);
+    if (fd < 0 || fstat(fd, &info)) return local_errno(err, "cannot open '%s'", path);
     if (!S_ISREG(info.st_mode)) return err_set(err, LH_INVALID, "'%s' is not a file", path);
     Placement place = {.store = store,
                        .from_folder = AT_FDCWD,
@@ -285,9 +282,17 @@ static bool remove_in(int folder, const char *name, Str key, Err *err) {
     struct stat info;
     if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) || !S_ISREG(info.st_mode)) return true;
     if (unlinkat(folder, name, 0) && errno != ENOENT)
-        return err_errno(err, "cannot remove '%.*s'", SHOW(key));
-    if (fsync(folder)) return err_errno(err, "cannot remove '%.*s' for good", SHOW(key));
+        return local_errno(err, "cannot remove '%.*s'", SHOW(key));
+    if (fsync(folder)) return local_errno(err, "cannot remove '%.*s' for good", SHOW(key));
     return true;
+}
+
+static bool remove_locked(LocalStore *store, const char *folder_path, const char *name, Str key,
+                          Err *err) {
+    OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
+    if (folder < 0 && is_missing(errno)) return true;
+    if (folder < 0) return local_errno(err, "cannot remove '%.*s'", SHOW(key));
+    return remove_in(folder, name, key, err);
 }
 
 bool local_remove(Store *base, Str key, Err *err) {
@@ -295,13 +300,9 @@ bool local_remove(Store *base, Str key, Err *err) {
     char path[STORE_KEY_MAX + 1], folder_path[STORE_KEY_MAX + 1];
     if (!local_ready(store, err) || !local_key(key, path, err)) return false;
     const char *name = key_split(path, folder_path);
-    {
-        OWNED(stripe_unlock) pthread_mutex_t *lock = stripe_lock(path);
-        OWNED(fd_close) int folder = local_resolve(store->root_fd, folder_path, O_DIRECTORY);
-        if (folder < 0 && is_missing(errno)) return true;
-        if (folder < 0) return err_errno(err, "cannot remove '%.*s'", SHOW(key));
-        if (!remove_in(folder, name, key, err)) return false;
-    }
-    folders_prune(store, folder_path);
-    return true;
+    pthread_mutex_t *lock = stripe_lock(path);
+    bool ok = remove_locked(store, folder_path, name, key, err);
+    pthread_mutex_unlock(lock);
+    if (ok) folders_prune(store, folder_path);
+    return ok;
 }

@@ -35,22 +35,24 @@ bool index_drop(Indexes *indexes, Str name, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);
 bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err);
-bool indexes_dataset_in_use(Indexes *indexes, Str dataset, Arena *arena, Str **names,
-                            size_t *count);
+/* The names of the indexes that a dataset feeds. */
+void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names, size_t *count);
 
 typedef struct Search { /* POST /vectors/search */
     Str index, query, filter, mode;
     const Json *vector;
     const float *floats; /* a raw body instead of `vector` */
     size_t float_count;
-    int64_t k, ef;
-    bool exact;
+    int64_t k, ef, per_document; /* ef 0: the index's own */
+    bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
 } Search;
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err);
+
+bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
 
 typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;

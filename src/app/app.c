@@ -1,0 +1,114 @@
+/* Opens every part in the order of LAYERS. app_open hands out an App whose parts all work; a part
+ * that cannot be opened ends it with a message that says which. */
+#include "app/app.h"
+
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define JOB_THREADS 2
+
+static void raise_to(int64_t *value, int64_t least) {
+    if (*value < least) *value = least;
+}
+
+/* A share of the machine for DuckDB: vectors, buffers and the page cache want the rest. */
+static int64_t default_memory(void) {
+    int64_t total = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), quarter = total / 4;
+    raise_to(&quarter, 256 << 20);
+    return quarter;
+}
+
+static bool open_engine(App *app, const Settings *settings, Err *err) {
+    EngineOptions options = {
+        .threads = (int)settings->query.threads,
+        .memory_bytes =
+            settings->query.memory_mib ? settings->query.memory_mib << 20 : default_memory(),
+        .spill_dir = arena_cstr(&app->arena,
+                                arena_print(&app->arena, "%.*s/spill", SHOW(settings->data_dir))),
+        .spill_bytes_max = settings->query.spill_max_mib << 20,
+        .queries_max = (int)settings->query.queries_max,
+    };
+    return dir_make(options.spill_dir, err) &&
+           engine_open(&options, app->catalog, &app->engine, err);
+}
+
+static bool open_parts(App *app, const Settings *settings, Err *err) {
+    if (!buckets_open(settings->buckets, settings->bucket_count, settings->rescue, &app->buckets,
+                      err))
+        return err_while(err, "storage");
+    if (!catalog_open(app->buckets, &app->catalog, err)) return err_while(err, "catalog");
+    if (!open_engine(app, settings, err)) return err_while(err, "query");
+    if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
+    if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
+        return err_while(err, "vector");
+    return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
+}
+
+bool app_open(const AppOptions *options, App **out, Err *err) {
+    OWNED(app_close) App *app = calloc(1, sizeof *app);
+    Settings settings;
+    if (!app) abort();
+    app->started_ms = clock_now_ms();
+    if (!settings_read(options, &app->config, &app->arena, &settings, err)) return false;
+    log_setup(settings.log_level, settings.log_json);
+    app->http = settings.http;
+    app->query_timeout_ms = settings.query.timeout_ms;
+    if (!dir_make(arena_cstr(&app->arena, settings.data_dir), err)) return false;
+    if (!open_parts(app, &settings, err)) return false;
+    *out = TAKE(app);
+    return true;
+}
+
+void app_close(App **app) {
+    if (!*app) return;
+    jobs_close(&(*app)->jobs);
+    indexes_close(&(*app)->indexes);
+    embedder_close(&(*app)->embedder);
+    engine_close(&(*app)->engine);
+    catalog_close(&(*app)->catalog);
+    buckets_close(&(*app)->buckets);
+    config_close(&(*app)->config);
+    arena_close(&(*app)->arena);
+    free(*app);
+    *app = NULL;
+}
+
+static void check_line(const char *what, bool ok, const Err *err) {
+    printf("%-10s %s%s\n", what, ok ? "ok" : "FAILED: ", ok ? "" : err->message);
+}
+
+static bool check_buckets(const App *app, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    size_t count;
+    bool all = true;
+    Str *names = bucket_names(app->buckets, &arena, &count);
+    for (size_t i = 0; i < count; i++) {
+        OWNED(bucket_release) Bucket *bucket = NULL;
+        Err why = {0};
+        bool ok = bucket_find(app->buckets, names[i], &bucket, &why) &&
+                  store_probe(bucket_store(bucket), &why);
+        printf("bucket     %.*s: %s%s\n", SHOW(names[i]), ok ? "ok, " : "FAILED: ",
+               ok ? arena_cstr(&arena, store_location(bucket_store(bucket))) : why.message);
+        if (!ok && all) *err = why;
+        all = all && ok;
+    }
+    return all;
+}
+
+bool app_check(const AppOptions *options, Err *err) {
+    OWNED(app_close) App *app = NULL;
+    bool opened = app_open(options, &app, err);
+    check_line("open", opened, err);
+    if (!opened) return false;
+    bool buckets = check_buckets(app, err);
+    OWNED(arena_close) Arena arena = {0};
+    Str *names;
+    size_t count;
+    bool datasets = catalog_names(app->catalog, &arena, &names, &count, err);
+    check_line("catalog", datasets, err);
+    if (datasets) printf("datasets   %zu\n", count);
+    return buckets && datasets;
+}

@@ -1,0 +1,216 @@
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct GatewaySettings {
+    Str host;
+    int64_t port, event_threads, pool_threads, connections_max;
+    int64_t head_timeout_ms, idle_timeout_ms, stall_timeout_ms;
+} GatewaySettings;
+
+static const Option gateway_options[] = {
+    {"host",                LH_TEXT, AT(GatewaySettings, host), "127.0.0.1", "address to listen on"},
+    {"port",   LH_INT, AT(GatewaySettings, port), "3100", "0 picks a free one", .max = 65535},
+    {"event_threads",          LH_INT, AT(GatewaySettings, event_threads), "2", "threads that move bytes",
+     .min = 1, .max = 64},
+    {"pool_threads",                     LH_INT, AT(GatewaySettings, pool_threads), "64",
+     "threads that run requests, at most", .min = 1, .max = 1024},
+    {"connections_max",             LH_INT, AT(GatewaySettings, connections_max), "10000",
+     "clients at once; more are turned away", .min = 1, .max = 1000000},
+    {"head_timeout_ms",                LH_INT, AT(GatewaySettings, head_timeout_ms), "10000",
+     "time to send a request's head", .min = 100, .max = 3600000},
+    {"idle_timeout_ms", LH_INT, AT(GatewaySettings, idle_timeout_ms), "60000",
+     "time between requests of a connection", .min = 100, .max = 86400000},
+    {"stall_timeout_ms",                     LH_INT, AT(GatewaySettings, stall_timeout_ms), "20000",
+     "time that a body may stand still", .min = 100, .max = 3600000},
+    {0     },
+};
+
+typedef struct StorageSettings {
+    Str data_dir, rescue_bucket;
+} StorageSettings;
+
+static const Option storage_options[] = {
+    {"data_dir",          LH_TEXT, AT(StorageSettings, data_dir), "data",
+     "folder of the buckets that name no root of their own"},
+    {"rescue_bucket", LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
+     "bucket that reads fall back to; empty: none"},
+    {0            },
+};
+
+static const Option bucket_options[] = {
+    {"name",            LH_TEXT, AT(BucketOptions, name), NULL, "name of the bucket"},
+    {"backend", LH_TEXT, AT(BucketOptions, backend), "local", "kind of bucket", .choices = "local"},
+    {"root",             LH_TEXT, AT(BucketOptions, root), NULL, "folder of a local bucket"},
+    {0                },
+};
+
+static const Option query_options[] = {
+    {"threads",         LH_INT, AT(QuerySettings, threads), "0", "0: all cores", .max = 1024},
+    {"memory_mib", LH_INT, AT(QuerySettings, memory_mib), "0", "0: a quarter of the machine",
+     .max = 1 << 24},
+    {"spill_max_mib",              LH_INT, AT(QuerySettings, spill_max_mib), "16384",
+     "disk for sorts and joins beyond memory", .max = 1 << 24},
+    {"queries_max",      LH_INT, AT(QuerySettings, queries_max), "16", "queries at once", .min = 1,
+     .max = 1024},
+    {"timeout_ms",      LH_INT, AT(QuerySettings, timeout_ms), "30000",
+     "time of a query that names none", .min = 1, .max = 86400000},
+    {0},
+};
+
+static const Option ai_options[] = {
+    {"provider",     LH_TEXT, AT(AiSettings, provider), "builtin", "where models run",
+     .choices = "builtin"},
+    {"embed_model", LH_TEXT, AT(AiSettings, embed_model), "builtin", "model of /ai/embed"},
+    {0    },
+};
+
+typedef struct LogSettings {
+    Str level, format;
+} LogSettings;
+
+static const Option log_options[] = {
+    {"level",         LH_TEXT, AT(LogSettings, level), "info", "least level that is written",
+     .choices = "debug|info|warn|error"},
+    {"format", LH_TEXT, AT(LogSettings, format), "text", "of log lines", .choices = "text|json"},
+    {0        },
+};
+
+static LogLevel log_level_of(Str name) {
+    return str_is(name, "debug")   ? LOG_DEBUG
+           : str_is(name, "warn")  ? LOG_WARN
+           : str_is(name, "error") ? LOG_ERROR
+                                   : LOG_INFO;
+}
+
+/* HOST:PORT, where an IPv6 host stands in brackets. */
+static bool read_listen(Str listen, GatewaySettings *gateway, Err *err) {
+    size_t colon = listen.len;
+    uint64_t port;
+    while (colon > 0 && listen.data[colon - 1] != ':') colon--;
+    if (colon < 2 || !str_to_u64(str_slice(listen, colon, listen.len), &port) || port > 65535)
+        return err_set(err, LH_INVALID, "'%.*s' is not HOST:PORT", SHOW(listen));
+    gateway->host = str_slice(listen, 0, colon - 1);
+    if (str_starts(gateway->host, STR("[")) && str_ends(gateway->host, STR("]")))
+        gateway->host = str_slice(gateway->host, 1, gateway->host.len - 1);
+    gateway->port = (int64_t)port;
+    return true;
+}
+
+static bool is_loopback(Str host) {
+    return str_starts(host, STR("127.")) || str_is(host, "::1") || str_is(host, "localhost");
+}
+
+static bool read_gateway(const AppOptions *options, Config *config, Settings *out, Err *err) {
+    GatewaySettings gateway = {0};
+    if (!config_section(config, "gateway", gateway_options, &gateway, err)) return false;
+    if (options->listen.len && !read_listen(options->listen, &gateway, err)) return false;
+    if (!is_loopback(gateway.host))
+        return err_set(err, LH_DENIED,
+                       "no access keys are configured, so that only this machine may connect: "
+                       "listen on 127.0.0.1 instead of '%.*s'",
+                       SHOW(gateway.host));
+    out->http = http_options_default;
+    out->http.host = str_is(gateway.host, "localhost") ? STR("127.0.0.1") : gateway.host;
+    out->http.port = (int)gateway.port;
+    out->http.event_threads = (int)gateway.event_threads;
+    out->http.pool_threads_max = (int)gateway.pool_threads;
+    out->http.connections_max = (int)gateway.connections_max;
+    out->http.head_timeout_ms = gateway.head_timeout_ms;
+    out->http.idle_timeout_ms = gateway.idle_timeout_ms;
+    out->http.stall_timeout_ms = gateway.stall_timeout_ms;
+    return true;
+}
+
+static BucketOptions *bucket_named(Settings *settings, Str name) {
+    for (size_t i = 0; i < settings->bucket_count; i++)
+        if (str_equal(settings->buckets[i].name, name)) return &settings->buckets[i];
+    return NULL;
+}
+
+/* primary and the rescue bucket exist without being named, beneath the data folder. */
+static void default_bucket(Settings *settings, Str name, Arena *arena) {
+    BucketOptions *bucket = bucket_named(settings, name);
+    if (!bucket) {
+        bucket = &settings->buckets[settings->bucket_count++];
+        *bucket = (BucketOptions){.name = name, .backend = STR("local")};
+    }
+    if (bucket->root.len == 0)
+        bucket->root = arena_print(arena, "%.*s/%.*s", SHOW(settings->data_dir), SHOW(name));
+}
+
+static bool read_buckets(Config *config, Arena *arena, Settings *out, Err *err) {
+    const Json *table = config_table(config, "buckets");
+    for (size_t i = 0; table && i < table->len; i++) {
+        if (out->bucket_count == SETTINGS_BUCKETS_MAX - 2)
+            return err_set(err, LH_TOO_BIG, "the configuration names more than %d buckets",
+                           SETTINGS_BUCKETS_MAX - 2);
+        BucketOptions *bucket = &out->buckets[out->bucket_count++];
+        if (!options_read(bucket_options, &table->items[i], bucket, err))
+            return err_while(err, "[buckets.%.*s]", SHOW(table->items[i].name));
+        bucket->name = table->items[i].name;
+    }
+    default_bucket(out, STR("primary"), arena);
+    if (out->rescue.len) default_bucket(out, out->rescue, arena);
+    return true;
+}
+
+static bool read_storage(const AppOptions *options, Config *config, Arena *arena, Settings *out,
+                         Err *err) {
+    StorageSettings storage = {0};
+    if (!config_section(config, "storage", storage_options, &storage, err)) return false;
+    out->data_dir = options->data_dir.len ? options->data_dir : storage.data_dir;
+    out->rescue = storage.rescue_bucket;
+    return read_buckets(config, arena, out, err);
+}
+
+static bool read_log(const AppOptions *options, Config *config, Settings *out, Err *err) {
+    LogSettings log = {0};
+    if (!config_section(config, "log", log_options, &log, err)) return false;
+    if (options->log_format.len) log.format = options->log_format;
+    if (!str_is(log.format, "text") && !str_is(log.format, "json"))
+        return err_set(err, LH_INVALID, "--log-format is 'text' or 'json', not '%.*s'",
+                       SHOW(log.format));
+    out->log_level = log_level_of(log.level);
+    out->log_json = str_is(log.format, "json");
+    return true;
+}
+
+bool settings_read(const AppOptions *options, Config **config, Arena *arena, Settings *out,
+                   Err *err) {
+    *out = (Settings){0};
+    const char *path = options->config_path.len ? arena_cstr(arena, options->config_path) : NULL;
+    return config_open(path, config, err) && read_log(options, *config, out, err) &&
+           read_gateway(options, *config, out, err) &&
+           read_storage(options, *config, arena, out, err) &&
+           config_section(*config, "query", query_options, &out->query, err) &&
+           config_section(*config, "ai", ai_options, &out->ai, err) && config_finish(*config, err);
+}
+
+static void template_section(FILE *to, const char *section, const Option *options) {
+    fprintf(to, "\n[%s]\n", section);
+    for (const Option *option = options; option->name; option++) {
+        bool text = option->type == LH_TEXT;
+        if (option->fallback)
+            fprintf(to, "# %s = %s%s%s  # %s%s%s\n", option->name, text ? "\"" : "",
+                    option->fallback, text ? "\"" : "", option->help, option->choices ? ": " : "",
+                    option->choices ? option->choices : "");
+        else
+            fprintf(to, "# %s =  # %s\n", option->name, option->help);
+    }
+}
+
+void app_config_template(FILE *to) {
+    fputs("# lakehouse configuration. Every key can also be set by the environment:\n"
+          "# LAKEHOUSE_GATEWAY_PORT=3200 is port of [gateway].\n",
+          to);
+    template_section(to, "gateway", gateway_options);
+    template_section(to, "storage", storage_options);
+    fputs("\n# More buckets, one table each:\n# [buckets.archive]\n"
+          "# backend = \"local\"\n# root = \"/srv/archive\"\n",
+          to);
+    template_section(to, "query", query_options);
+    template_section(to, "ai", ai_options);
+    template_section(to, "log", log_options);
+}

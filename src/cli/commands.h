@@ -1,0 +1,69 @@
+/* What each command's options fill, and the functions behind the rows of commands.c. */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/session.h"
+
+typedef struct IngestValues {
+    Str file, dataset, format, mode, bucket;
+} IngestValues;
+typedef struct SqlValues {
+    Str statement, format;
+    int64_t limit, timeout_ms;
+} SqlValues;
+typedef struct NameValues {
+    Str name;
+    bool force, purge;
+} NameValues;
+typedef struct IndexValues {
+    Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
+        metric;
+    int64_t chunk_size, chunk_overlap;
+    bool detach;
+} IndexValues;
+typedef struct SearchValues {
+    Str index, query, filter, mode;
+    int64_t k, ef;
+    bool exact;
+} SearchValues;
+typedef struct BucketValues {
+    Str name, root, since;
+    bool force;
+    int64_t limit, minutes;
+} BucketValues;
+typedef struct ObjectValues {
+    Str file, object;
+    bool recursive;
+} ObjectValues;
+
+bool cmd_ingest(Cli *cli, const void *values, Err *err);
+bool cmd_sql(Cli *cli, const void *values, Err *err);
+bool cmd_datasets(Cli *cli, const void *values, Err *err);
+bool cmd_lineage(Cli *cli, const void *values, Err *err);
+bool cmd_drop(Cli *cli, const void *values, Err *err);
+bool cmd_index_create(Cli *cli, const void *values, Err *err);
+bool cmd_index(Cli *cli, const void *values, Err *err);
+bool cmd_index_drop(Cli *cli, const void *values, Err *err);
+bool cmd_search(Cli *cli, const void *values, Err *err);
+bool cmd_buckets(Cli *cli, const void *values, Err *err);
+bool cmd_bucket_add(Cli *cli, const void *values, Err *err);
+bool cmd_bucket_remove(Cli *cli, const void *values, Err *err);
+bool cmd_bucket_errors(Cli *cli, const void *values, Err *err);
+bool cmd_bucket_health(Cli *cli, const void *values, Err *err);
+bool cmd_put(Cli *cli, const void *values, Err *err);
+bool cmd_get(Cli *cli, const void *values, Err *err);
+bool cmd_ls(Cli *cli, const void *values, Err *err);
+bool cmd_rm(Cli *cli, const void *values, Err *err);
+bool cmd_jobs(Cli *cli, const void *values, Err *err);
+bool cmd_jobs_cancel(Cli *cli, const void *values, Err *err);
+
+/* sql_prompt.c: asks for statements on the terminal until the user leaves. */
+bool sql_prompt(Cli *cli, const SqlValues *values, Err *err);
+bool sql_run(Cli *cli, const SqlValues *values, Str statement, Err *err);
+/* Where the first statement ends: at a `;` outside of quotes and comments. False: none does. */
+bool sql_statement_end(Str text, size_t *at);
+
+/* transfer.c: files, as sources and sinks of calls, with a progress bar. */
+bool send_file(Cli *cli, Str file, HttpCall call, HttpReply *out,
+               Err *err);                                       /* "-": standard input */
+bool receive_file(Cli *cli, Str file, HttpCall call, Err *err); /* empty or "-": standard output */

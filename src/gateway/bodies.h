@@ -1,0 +1,49 @@
+/* What query strings and bodies of the routes are read into. */
+#pragma once
+
+#include "base/base.h"
+
+typedef struct ForceQuery {
+    bool force;
+} ForceQuery;
+typedef struct ErrorQuery {
+    Str bucket, since;
+    int64_t limit;
+} ErrorQuery;
+typedef struct HealthQuery {
+    int64_t minutes;
+} HealthQuery;
+typedef struct ListQuery {
+    Str prefix, delimiter, after;
+    int64_t limit;
+} ListQuery;
+typedef struct DatasetQuery {
+    int64_t version;
+} DatasetQuery;
+typedef struct DropQuery {
+    bool purge;
+} DropQuery;
+typedef struct PatchBody {
+    Str owner, description;
+    const Json *tags, *columns, *pii;
+} PatchBody;
+typedef struct RollbackBody {
+    int64_t version;
+} RollbackBody;
+typedef struct QueryBody {
+    Str sql, format;
+    const Json *params, *as_of;
+    int64_t limit, timeout_ms;
+} QueryBody;
+typedef struct IngestQuery {
+    Str dataset, format, mode, bucket, object, source;
+} IngestQuery;
+typedef struct EmbedBody {
+    const Json *texts;
+    Str model;
+} EmbedBody;
+typedef struct OpenaiEmbedBody {
+    const Json *input;
+    Str model, encoding_format, user;
+    int64_t dimensions;
+} OpenaiEmbedBody;

@@ -1,0 +1,92 @@
+/* Internal to the gateway: what a route is and what a handler is given. */
+#pragma once
+
+#include "gateway/gateway.h"
+
+#include <stdatomic.h>
+
+#define ROUTE_PARAMS_MAX 3
+#define ROUTE_BODY_MAX (16 << 20) /* a JSON body; object and file bodies are streamed */
+
+typedef struct Call Call;
+typedef bool Handler(App *app, Call *call, Err *err);
+
+typedef enum RouteKind {
+    ROUTE_QUICK,  /* never blocks: answered on the event thread */
+    ROUTE_POOL,   /* may block; the body, if any, is JSON */
+    ROUTE_STREAM, /* reads its body piece by piece */
+} RouteKind;
+
+typedef struct Route {
+    HttpMethod method;
+    const char *pattern; /* {name} is one segment, {*name} the rest */
+    Handler *handler;
+    const char *help;
+    RouteKind kind;
+    const Option *query, *body; /* what is taken; NULL: nothing */
+    size_t query_size, body_size;
+    bool job; /* takes ?wait= and may answer 202 */
+} Route;
+
+extern const Route routes[]; /* ends with an empty pattern */
+extern const size_t route_count;
+
+struct Call {
+    Request *request;
+    Response *response;
+    const Route *route;
+    Gateway *gateway;
+    Arena *arena;
+    Str params[ROUTE_PARAMS_MAX]; /* decoded, in order of the pattern */
+    void *query, *body;           /* the structs that the route's options fill */
+    const Json *json;             /* the body as it came */
+    bool wait;
+};
+
+/* Finds the route of a path. NULL with *allowed 0: no such path; else the methods it has, a bit
+ * each. Params are still encoded. */
+const Route *route_find(HttpMethod method, Str path, Str params[ROUTE_PARAMS_MAX],
+                        unsigned *allowed);
+
+int status_of(ErrKind kind);
+const char *status_title(int status);
+void answer_problem(Response *response, int status, const char *code, const char *detail);
+void answer_error(Response *response, const Err *err); /* nothing once a stream has begun */
+void answer_json(Call *call, int status, Text *json);  /* takes the text */
+
+/* Starts a job and answers 202, or with ?wait=true its result with `status`. Takes context. */
+bool answer_job(App *app, Call *call, const char *kind, JobRun *run, void *context,
+                JobFree *free_context, int status, Err *err);
+
+/* IMF-fixdate (RFC 9110, 5.6.7). */
+#define HTTP_DATE_SIZE 32
+Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]);
+bool http_date_read(Str text, int64_t *unix_ms);
+
+void metrics_request(Gateway *gateway, const Route *route, int status, int64_t elapsed_us);
+void metrics_write(Gateway *gateway, App *app, Text *out);
+HttpServer *gateway_server(Gateway *gateway);
+
+typedef struct RouteCounts {
+    atomic_llong by_status[6]; /* 1xx .. 5xx at their first digit */
+    atomic_llong buckets[12];  /* of latency, see metrics.c */
+    atomic_llong elapsed_us;
+} RouteCounts;
+RouteCounts *gateway_counts(Gateway *gateway, const Route *route);
+
+/* Handlers, by file. */
+Handler health, ready, metrics, openapi, home;     /* _server */
+Handler job_list, job_get, job_events, job_delete; /* _jobs */
+Handler storage_health, bucket_list, bucket_create, bucket_delete, error_list, error_flush,
+    error_compact, bucket_health;                           /* _buckets */
+Handler object_get, object_put, object_delete, object_list; /* _objects */
+Handler dataset_list, dataset_get, dataset_patch, dataset_delete, dataset_rollback, dataset_lineage;
+Handler query_run;
+Handler ingest_body;
+Handler ai_embed, openai_embed, openai_models;
+Handler index_list, index_get, index_post, index_delete, vector_search;
+
+/* Option tables of the handlers' query strings and bodies, beside the handlers. */
+extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
+    drop_query[], patch_body[], rollback_body[], query_body[], ingest_query[], embed_body[],
+    openai_embed_body[], force_query[], search_query[], rescue_query[];

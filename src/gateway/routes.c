@@ -1,0 +1,95 @@
+/* The whole API on one screen. */
+#include "gateway/route.h"
+
+#include "gateway/bodies.h"
+
+#define QUERY(table, Type) .query = table, .query_size = sizeof(Type)
+#define BODY(table, Type) .body = table, .body_size = sizeof(Type)
+
+/* clang-format off */
+const Route routes[] = {
+    {HTTP_GET,    "/",              home,    "this page",                             ROUTE_QUICK},
+    {HTTP_GET,    "/health",        health,  "the process lives",                     ROUTE_QUICK},
+    {HTTP_GET,    "/ready",         ready,   "whether each part can serve",           ROUTE_POOL},
+    {HTTP_GET,    "/metrics",       metrics, "counters in Prometheus' text format",   ROUTE_POOL},
+    {HTTP_GET,    "/openapi.json",  openapi, "this API as an OpenAPI 3.1 document",   ROUTE_POOL},
+
+    {HTTP_GET,    "/jobs",             job_list,   "jobs, newest first",              ROUTE_POOL},
+    {HTTP_GET,    "/jobs/{id}",        job_get,    "one job and its progress",        ROUTE_POOL},
+    {HTTP_GET,    "/jobs/{id}/events", job_events, "the same as server-sent events",  ROUTE_POOL},
+    {HTTP_DELETE, "/jobs/{id}",        job_delete, "cancel a job",                    ROUTE_POOL},
+
+    {HTTP_GET,    "/storage/health",         storage_health, "the storage service lives", ROUTE_QUICK},
+    {HTTP_GET,    "/storage/buckets",        bucket_list,    "buckets, and whether they answer", ROUTE_POOL},
+    {HTTP_POST,   "/storage/buckets",        bucket_create,  "add a bucket to a running server", ROUTE_POOL, BODY(bucket_body, BucketOptions)},
+    {HTTP_DELETE, "/storage/buckets/{bucket}", bucket_delete, "unregister a bucket; its data stays", ROUTE_POOL, QUERY(force_query, ForceQuery)},
+    {HTTP_GET,    "/storage/errors",         error_list,     "failed and rescued operations, newest first", ROUTE_POOL, QUERY(error_query, ErrorQuery)},
+    {HTTP_POST,   "/storage/errors/flush",   error_flush,    "make every event durable", ROUTE_POOL},
+    {HTTP_POST,   "/storage/errors/compact", error_compact,  "merge the journal's files", ROUTE_POOL},
+    {HTTP_GET,    "/storage/bucket-health",  bucket_health,  "errors of the last minutes by bucket", ROUTE_POOL, QUERY(health_query, HealthQuery)},
+    {HTTP_GET,    "/storage/buckets/{bucket}/objects",        object_list,   "objects in key order", ROUTE_POOL, QUERY(list_query, ListQuery)},
+    {HTTP_PUT,    "/storage/buckets/{bucket}/objects/{*key}", object_put,    "write an object", ROUTE_STREAM},
+    {HTTP_GET,    "/storage/buckets/{bucket}/objects/{*key}", object_get,    "read an object", ROUTE_QUICK},
+    {HTTP_DELETE, "/storage/buckets/{bucket}/objects/{*key}", object_delete, "delete an object", ROUTE_POOL},
+
+    {HTTP_GET,    "/catalog/datasets",        dataset_list,   "datasets", ROUTE_POOL},
+    {HTTP_GET,    "/catalog/datasets/{name}", dataset_get,    "one dataset: schema, lineage, history", ROUTE_POOL, QUERY(dataset_query, DatasetQuery)},
+    {HTTP_PATCH,  "/catalog/datasets/{name}", dataset_patch,  "owner, description, tags, column notes, PII by hand", ROUTE_POOL, BODY(patch_body, PatchBody)},
+    {HTTP_DELETE, "/catalog/datasets/{name}", dataset_delete, "drop a dataset", ROUTE_POOL, QUERY(drop_query, DropQuery)},
+    {HTTP_POST,   "/catalog/datasets/{name}/rollback", dataset_rollback, "a new version equal to an old one", ROUTE_POOL, BODY(rollback_body, RollbackBody)},
+    {HTTP_GET,    "/catalog/lineage/{name}",  dataset_lineage, "sources and what is made of it", ROUTE_POOL},
+
+    {HTTP_POST,   "/query",       query_run,   "SQL over datasets", ROUTE_POOL, BODY(query_body, QueryBody)},
+    {HTTP_POST,   "/ingest/file", ingest_body, "a file into a dataset", ROUTE_STREAM, QUERY(ingest_query, IngestQuery)},
+
+    {HTTP_POST,   "/ai/embed",      ai_embed,      "texts into vectors", ROUTE_POOL, BODY(embed_body, EmbedBody)},
+    {HTTP_POST,   "/v1/embeddings", openai_embed,  "the same in OpenAI's shape", ROUTE_POOL, BODY(openai_embed_body, OpenaiEmbedBody)},
+    {HTTP_GET,    "/v1/models",     openai_models, "models in OpenAI's shape", ROUTE_POOL},
+
+    {HTTP_POST,   "/vectors/indexes",         index_post,    "build an index over a dataset", ROUTE_POOL, BODY(index_options, IndexSpec), .job = true},
+    {HTTP_GET,    "/vectors/indexes",         index_list,    "indexes", ROUTE_POOL},
+    {HTTP_GET,    "/vectors/indexes/{index}", index_get,     "one index", ROUTE_POOL},
+    {HTTP_DELETE, "/vectors/indexes/{index}", index_delete,  "delete an index", ROUTE_POOL},
+    {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_POOL, BODY(search_options, Search), QUERY(search_query, Search)},
+    {0},
+};
+/* clang-format on */
+const size_t route_count = sizeof routes / sizeof *routes - 1;
+
+static bool segment_matches(Str pattern, Str segment, Str params[], size_t *count) {
+    if (!str_starts(pattern, STR("{"))) return str_equal(pattern, segment);
+    params[(*count)++] = segment;
+    return segment.len > 0;
+}
+
+static bool path_matches(const char *text, Str path, Str params[ROUTE_PARAMS_MAX]) {
+    Str pattern = str_slice(str_from(text), 1, SIZE_MAX);
+    size_t count = 0;
+    bool more = true;
+    path = str_slice(path, 1, path.len);
+    while (more) {
+        size_t slash;
+        bool pattern_more = str_find(pattern, STR("/"), &slash);
+        Str part = str_until(&pattern, '/');
+        if (str_starts(part, STR("{*"))) {
+            params[count] = path;
+            return path.len > 0;
+        }
+        more = str_find(path, STR("/"), &slash);
+        if (more != pattern_more || !segment_matches(part, str_until(&path, '/'), params, &count))
+            return false;
+    }
+    return true;
+}
+
+const Route *route_find(HttpMethod method, Str path, Str params[ROUTE_PARAMS_MAX],
+                        unsigned *allowed) {
+    HttpMethod wanted = method == HTTP_HEAD ? HTTP_GET : method;
+    *allowed = 0;
+    for (const Route *route = routes; route->pattern; route++) {
+        if (!path_matches(route->pattern, path, params)) continue;
+        if (route->method == wanted) return route;
+        *allowed |= 1u << route->method;
+    }
+    return NULL;
+}

@@ -1,0 +1,221 @@
+/* libcurl's easy interface, one handle kept for its connections. Only http and https are spoken,
+ * redirects are not followed: who calls us names the server that it means. */
+#include "net/http_client.h"
+
+#include "base/base.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_SIZE_MAX (64u << 20)
+#define HEADERS_SIZE_MAX (256u << 10)
+#define CONNECT_TIMEOUT_MS 10000
+
+struct HttpClient {
+    CURL *curl;
+};
+
+typedef struct Transfer {
+    const HttpCall *call;
+    CURL *curl;
+    Bytes unsent; /* of call->body */
+    HttpReply reply;
+    bool failed; /* ours: err says why */
+    Err *err;
+} Transfer;
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static void curl_start(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+bool http_client_open(HttpClient **out, Err *err) {
+    pthread_once(&curl_once, curl_start);
+    HttpClient *client = calloc(1, sizeof *client);
+    if (!client) abort();
+    client->curl = curl_easy_init();
+    if (!client->curl) {
+        http_client_close(&client);
+        return err_set(err, LH_OFFLINE, "cannot start the HTTP client");
+    }
+    *out = client;
+    return true;
+}
+
+void http_client_close(HttpClient **slot) {
+    if (!*slot) return;
+    if ((*slot)->curl) curl_easy_cleanup((*slot)->curl);
+    free(*slot);
+    *slot = NULL;
+}
+
+void http_reply_close(HttpReply *reply) {
+    text_close(&reply->body);
+    text_close(&reply->headers);
+    reply->status = 0;
+}
+
+static size_t on_read(char *buffer, size_t unit, size_t count, void *context) {
+    Transfer *t = context;
+    size_t size = unit * count, got = 0;
+    if (t->call->source) {
+        t->failed = !t->call->source(t->call->source_context, buffer, size, &got, t->err);
+        return t->failed ? CURL_READFUNC_ABORT : got;
+    }
+    got = MIN(size, t->unsent.size);
+    if (got) memcpy(buffer, t->unsent.data, got);
+    t->unsent = (Bytes){t->unsent.data + got, t->unsent.size - got};
+    return got;
+}
+
+/* libcurl goes back to the start when a kept connection turned out to be closed. */
+static int on_seek(void *context, curl_off_t offset, int origin) {
+    Transfer *t = context;
+    if (t->call->source || origin != SEEK_SET || offset < 0 || (size_t)offset > t->call->body.size)
+        return CURL_SEEKFUNC_CANTSEEK;
+    t->unsent = (Bytes){t->call->body.data + offset, t->call->body.size - (size_t)offset};
+    return CURL_SEEKFUNC_OK;
+}
+
+static size_t on_body(char *data, size_t unit, size_t count, void *context) {
+    Transfer *t = context;
+    Str part = {data, unit * count};
+    long status = 0;
+    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (t->call->sink && status / 100 == 2) {
+        t->failed = !t->call->sink(t->call->sink_context, bytes_of(part), t->err);
+        return t->failed ? 0 : part.len;
+    }
+    if (t->reply.body.len + part.len > BODY_SIZE_MAX) {
+        t->failed = true;
+        err_set(t->err, LH_TOO_BIG, "the answer is larger than %u bytes", BODY_SIZE_MAX);
+        return 0;
+    }
+    text_add(&t->reply.body, part);
+    return part.len;
+}
+
+static size_t on_header(char *data, size_t unit, size_t count, void *context) {
+    Transfer *t = context;
+    Str line = {data, unit * count};
+    if (str_starts(line, STR("HTTP/"))) text_clear(&t->reply.headers); /* after a 100 Continue */
+    if (t->reply.headers.len + line.len > HEADERS_SIZE_MAX) return 0;
+    text_add(&t->reply.headers, line);
+    return line.len;
+}
+
+static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up) {
+    const HttpCall *call = context;
+    (void)down_total, (void)up_total;
+    return !call->progress(call->progress_context, up, down);
+}
+
+static void add_header(struct curl_slist **list, const char *name, Str value) {
+    OWNED(text_close) Text line = {0};
+    text_print(&line, "%s: %.*s", name, SHOW(value));
+    text_add_byte(&line, 0);
+    *list = curl_slist_append(*list, line.data);
+}
+
+static struct curl_slist *make_headers(const HttpCall *call) {
+    struct curl_slist *list = curl_slist_append(NULL, "User-Agent: lakehouse/" LAKEHOUSE_VERSION);
+    if (call->content_type.len) add_header(&list, "Content-Type", call->content_type);
+    if (call->content_encoding.len) add_header(&list, "Content-Encoding", call->content_encoding);
+    if (call->accept.len) add_header(&list, "Accept", call->accept);
+    if (call->bearer.len) {
+        OWNED(text_close) Text value = {0};
+        text_print(&value, "Bearer %.*s", SHOW(call->bearer));
+        add_header(&list, "Authorization", text_str(&value));
+    }
+    if (call->source && call->source_size < 0)
+        add_header(&list, "Transfer-Encoding", STR("chunked"));
+    return list;
+}
+
+static void set_body(CURL *curl, const HttpCall *call) {
+    bool has_body = call->source || call->body.size > 0 || str_is(str_from(call->method), "POST") ||
+                    str_is(str_from(call->method), "PUT");
+    int64_t size = call->source ? call->source_size : (int64_t)call->body.size;
+    if (str_is(str_from(call->method), "HEAD")) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    if (!has_body) return;
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    if (size >= 0) curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
+}
+
+static void set_up(CURL *curl, const HttpCall *call, Transfer *t, const char *url) {
+    curl_easy_reset(curl); /* keeps its connections */
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    set_body(curl, call);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(curl, CURLOPT_READDATA, t);
+    curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+    curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+    int64_t connect_ms = call->connect_timeout_ms ? call->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    if (!call->progress) return;
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, call);
+}
+
+/* What stands before any user name, password or query, so that no message tells a secret. */
+static Str shown(Str url) {
+    size_t at;
+    Str head = str_until(&url, '?');
+    return str_find(head, STR("@"), &at) ? STR("the server") : head;
+}
+
+static bool failure(const Transfer *t, CURLcode code, Err *err) {
+    Str url = shown(t->call->url);
+    if (t->failed) return false;
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+        return err_code(err, LH_OFFLINE, "cannot_connect", "cannot connect to '%.*s'", SHOW(url));
+    case CURLE_OPERATION_TIMEDOUT:
+        return err_set(err, LH_TIMEOUT, "no answer from '%.*s' in time", SHOW(url));
+    case CURLE_ABORTED_BY_CALLBACK:
+        return err_set(err, LH_CANCELLED, "cancelled");
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return err_set(err, LH_INVALID, "'%.*s' is not an http address", SHOW(url));
+    default:
+        return err_set(err, LH_OFFLINE, "talking to '%.*s' failed: %s", SHOW(url),
+                       curl_easy_strerror(code));
+    }
+}
+
+bool http_client_call(HttpClient *client, const HttpCall *call, HttpReply *out, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(http_reply_close) HttpReply none = {0};
+    CURL *curl = client->curl;
+    Transfer t = {.call = call, .curl = curl, .unsent = call->body, .err = err};
+    long status = 0;
+    set_up(curl, call, &t, arena_cstr(&arena, call->url));
+    struct curl_slist *headers = make_headers(call);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_slist_free_all(headers);
+    none = t.reply;
+    /* A server may answer, and close, before it has taken the whole body: that is an answer. */
+    bool early = code == CURLE_SEND_ERROR && status >= 400;
+    if (code != CURLE_OK && !early) return failure(&t, code, err);
+    *out = none;
+    out->status = (int)status;
+    none = (HttpReply){0};
+    return true;
+}

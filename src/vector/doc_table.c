@@ -1,0 +1,56 @@
+/* doc_id to rows: open addressing over the first row of each id, a link from each row to the next
+ * row of the same id. */
+#include "vector/indexes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct DocTable {
+    const Index *index;
+    uint32_t *slots; /* first rows; GRAPH_NONE is empty */
+    uint32_t *next;  /* by row */
+    size_t mask;
+};
+
+static size_t slot_of(const DocTable *table, Str doc_id) {
+    size_t at = hash64(bytes_of(doc_id)) & table->mask;
+    while (table->slots[at] != GRAPH_NONE &&
+           !str_equal(table->index->ops->id(table->index, table->slots[at]), doc_id))
+        at = (at + 1) & table->mask;
+    return at;
+}
+
+void doc_table_open(const Index *index, DocTable **out) {
+    DocTable *table = calloc(1, sizeof *table);
+    size_t slots = 16;
+    while (slots < index->count * 2) slots *= 2;
+    if (!table || !(table->slots = malloc(slots * sizeof *table->slots)) ||
+        !(table->next = malloc(MAX(index->count, 1) * sizeof *table->next)))
+        abort();
+    memset(table->slots, 0xff, slots * sizeof *table->slots);
+    table->index = index;
+    table->mask = slots - 1;
+    for (size_t row = index->count; row-- > 0;) { /* backwards: chains run forwards */
+        size_t at = slot_of(table, index->ops->id(index, row));
+        table->next[row] = table->slots[at];
+        table->slots[at] = (uint32_t)row;
+    }
+    *out = table;
+}
+
+void doc_table_close(DocTable **table) {
+    if (!*table) return;
+    free((*table)->slots);
+    free((*table)->next);
+    free(*table);
+    *table = NULL;
+}
+
+void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set) {
+    for (uint32_t row = table->slots[slot_of(table, doc_id)]; row != GRAPH_NONE;
+         row = table->next[row]) {
+        uint64_t bit = (uint64_t)1 << (row % 64);
+        set->count += !(set->bits[row / 64] & bit);
+        set->bits[row / 64] |= bit;
+    }
+}

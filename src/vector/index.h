@@ -1,0 +1,49 @@
+/* What a backend of vectors must provide. Everything above (search, and later eval, trials, moves)
+ * is written against this table. Thread rule: an opened Index is searched from any thread. */
+#pragma once
+
+#include "vector/graph.h"
+
+#include "base/base.h"
+
+typedef enum Metric { METRIC_COSINE, METRIC_L2, METRIC_DOT } Metric;
+extern const char *const metric_names[]; /* "cosine", "l2", "dot" */
+Metric metric_of(Str name);              /* of a name that an option's choices checked */
+/* What a vector of this metric is stored and asked as: scaled to length 1 for the cosine. */
+void metric_prepare(Metric metric, float *vector, size_t dimensions);
+/* What a client sees of a hit: the cosine, the dot product, or minus the L2 distance, which is
+ * taken again from the vector because the similarity that ranks is a difference of large numbers.
+ */
+double metric_score(Metric metric, float similarity, const float *query, const float *vector,
+                    size_t dimensions);
+
+typedef struct Index Index;
+
+typedef struct SearchParams {
+    size_t k, ef;
+    const RowSet *allowed; /* NULL: all rows */
+    bool exact;
+} SearchParams;
+
+typedef struct IndexOps {
+    const char *name; /* the vector_backend it serves */
+    /* Up to k best rows, best first, into hits; query is prepared and has index->stride floats. */
+    bool (*search)(Index *index, const float *query, const SearchParams *params, Hit *hits,
+                   size_t *count, Err *err);
+    Str (*id)(const Index *index, size_t row); /* the doc_id; empty when the file is corrupt */
+    Str (*text)(const Index *index, size_t row);
+    const float *(*vector)(const Index *index, size_t row); /* index->stride floats */
+    uint32_t (*chunk)(const Index *index, size_t row);
+    Bytes (*embedder)(const Index *index); /* statistics for embedder_load; may be empty */
+    int64_t (*memory_bytes)(const Index *index);
+    void (*close)(Index *index);
+} IndexOps;
+
+struct Index { /* first member of a backend */
+    const IndexOps *ops;
+    size_t count, dimensions, stride;
+};
+
+void index_close(Index **index);
+/* backend "parquet": an index file (index_file.h), mapped. */
+bool index_hnsw_open(const char *path, Index **out, Err *err);

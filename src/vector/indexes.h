@@ -1,0 +1,55 @@
+/* Internal to the module: the registry of indexes. An entry is immutable once it is published; a
+ * new build makes a new entry, and the old one goes when its last reader lets go. */
+#pragma once
+
+#include "vector/index.h"
+#include "vector/meta.h"
+#include "vector/vector.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define INDEX_COUNT_MAX 4096
+
+/* doc_id to rows, made when a filter first needs it. */
+typedef struct DocTable DocTable;
+
+typedef struct IndexEntry {
+    atomic_int holders;
+    Arena arena; /* of meta */
+    IndexMeta meta;
+    Index *index;       /* NULL: broken */
+    Embedder *embedder; /* with the index's statistics; NULL without a text column */
+    Err broken;
+    pthread_mutex_t lock; /* over docs being made */
+    DocTable *docs;
+} IndexEntry;
+
+struct Indexes {
+    Buckets *buckets;
+    Catalog *catalog;
+    Engine *engine;
+    pthread_rwlock_t lock; /* over entries and building */
+    IndexEntry **entries;
+    size_t entry_count, entry_cap;
+    char building[INDEX_COUNT_MAX / 64][INDEX_NAME_MAX + 1];
+    size_t building_count;
+    atomic_llong searches;
+};
+
+/* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
+IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta);
+void index_entry_release(IndexEntry **entry);
+/* Held until index_entry_release. LH_MISSING "index_not_found" with a hint; a broken index answers
+ * why it is. */
+bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err);
+/* Takes a name for a build: LH_CONFLICT "index_exists" when it is there or being built. */
+bool indexes_reserve(Indexes *indexes, Str name, Err *err);
+void indexes_unreserve(Indexes *indexes, Str name);
+void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
+void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
+
+void doc_table_open(const Index *index, DocTable **out);
+void doc_table_close(DocTable **table);
+/* Sets the rows of this document in `set`. */
+void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set);

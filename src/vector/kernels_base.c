@@ -1,0 +1,3 @@
+#define KERNELS kernels_base
+#define NAME "base"
+#include "vector/kernels_body.h"

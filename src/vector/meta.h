@@ -1,0 +1,27 @@
+/* What an index is: <bucket>/vectors/<index>/meta.json, the one pointer to its current build. */
+#pragma once
+
+#include "vector/chunk.h"
+#include "vector/index.h"
+
+#include "base/base.h"
+
+#define INDEX_NAME_MAX 63
+#define INDEX_EF_SEARCH 256 /* the beam of a search that names none, see docs/vectors.md */
+
+typedef struct IndexMeta {
+    Str index, dataset, id_column, text_column, vector_column, model, model_digest, bucket;
+    Str vector_backend, metric;
+    Str build; /* the current files: hnsw/<build>.idx, vectors/<build>.parquet */
+    ChunkOptions chunk;
+    int64_t dataset_version, rows, documents, skipped, dimensions, bytes;
+    int64_t m, ef_construction, ef_search;
+    int64_t created_ms, updated_ms, build_ms;
+} IndexMeta;
+
+void meta_write(const IndexMeta *meta, JsonWriter *w);      /* the members, inside an object */
+bool meta_read(const Json *json, IndexMeta *out, Err *err); /* borrows from json; LH_CORRUPT */
+IndexMeta meta_copy(const IndexMeta *meta, Arena *arena);
+Str meta_key(Str index, const char *rest, Arena *arena);   /* vectors/<index>/<rest> */
+Str meta_build_key(const IndexMeta *meta, Arena *arena);   /* of the .idx */
+Str meta_vectors_key(const IndexMeta *meta, Arena *arena); /* of the Parquet */

@@ -1,0 +1,332 @@
+/* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search, then
+ * hits with their texts and the dataset's rows. Hits are documents: of a document's chunks the best
+ * ones count, `per_document` of them. */
+#include "vector/indexes.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const Option search_options[] = {
+    {"index",              LH_TEXT, AT(Search, index), REQUIRED, "index to search"},
+    {"query",           LH_TEXT, AT(Search, query), NULL, "words to look for"},
+    {"vector",            LH_JSON, AT(Search, vector), NULL, "a vector of your own instead of words"},
+    {"k",                    LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
+    {"ef",   LH_INT, AT(Search, ef), NULL, "width of the walk; wider finds more", .min = 1,
+     .max = VECTOR_EF_MAX},
+    {"filter",              LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
+    {"mode", LH_TEXT, AT(Search, mode), "vector", "what to rank by", .choices = "vector"},
+    {"exact",             LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
+    {"per_document",           LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
+     .min = 1, .max = 1000},
+    {"rows",                LH_FLAG, AT(Search, rows), "true", "add the dataset's row to each hit"},
+    {0                   },
+};
+
+#define OVERSAMPLE 3 /* chunks fetched for each hit wanted, before documents are told apart */
+
+typedef struct Run {
+    Indexes *indexes;
+    const Search *search;
+    IndexEntry *entry;
+    Arena arena;
+    float *query;    /* prepared, entry->index->stride floats */
+    RowSet *allowed; /* NULL: no filter */
+    Hit *hits;
+    size_t count;
+    int64_t embed_us, search_us;
+} Run;
+
+static void run_close(Run *run) {
+    index_entry_release(&run->entry);
+    arena_close(&run->arena);
+}
+
+static bool vector_number(const Json *value, float *out, Err *err) {
+    double number;
+    if (!json_number(value, &number) || !isfinite((float)number))
+        return err_code(err, LH_INVALID, "wrong_type", "'vector' must hold finite numbers");
+    *out = (float)number;
+    return true;
+}
+
+static bool wrong_dimension(const Run *run, size_t have, Err *err) {
+    return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                    "the vector has %zu numbers, index '%.*s' has %zu dimensions", have,
+                    SHOW(run->entry->meta.index), run->entry->index->dimensions);
+}
+
+static bool take_json(Run *run, const Json *vector, Err *err) {
+    if (vector->kind != JSON_ARRAY)
+        return err_code(err, LH_INVALID, "wrong_type", "'vector' must be a list of numbers, not %s",
+                        json_kind_name(vector->kind));
+    if (vector->len != run->entry->index->dimensions) return wrong_dimension(run, vector->len, err);
+    for (size_t i = 0; i < vector->len; i++)
+        if (!vector_number(&vector->items[i], &run->query[i], err)) return false;
+    return true;
+}
+
+static bool take_floats(Run *run, const float *floats, size_t count, Err *err) {
+    if (count != run->entry->index->dimensions) return wrong_dimension(run, count, err);
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(floats[i]))
+            return err_code(err, LH_INVALID, "wrong_type", "the vector must hold finite numbers");
+        run->query[i] = floats[i];
+    }
+    return true;
+}
+
+static bool embed_query(Run *run, Err *err) {
+    const Search *search = run->search;
+    if (!run->entry->embedder)
+        return err_code(err, LH_IMPOSSIBLE, "no_model",
+                        "index '%.*s' has vectors of its own and no model: search it with 'vector'",
+                        SHOW(run->entry->meta.index));
+    return embedder_embed(run->entry->embedder, &search->query, 1, run->query, err);
+}
+
+static bool make_query(Run *run, Err *err) {
+    const Search *search = run->search;
+    const Index *index = run->entry->index;
+    int64_t started = clock_us();
+    int given = (search->query.len > 0) + (search->vector != NULL) + (search->floats != NULL);
+    if (given != 1)
+        return err_code(err, LH_INVALID, "missing_field", "give either 'query' or 'vector'");
+    float *query = arena_alloc(&run->arena, index->stride * sizeof *query + 64);
+    run->query = (float *)(((uintptr_t)query + 63) / 64 * 64);
+    bool ok = search->floats   ? take_floats(run, search->floats, search->float_count, err)
+              : search->vector ? take_json(run, search->vector, err)
+                               : embed_query(run, err);
+    if (!ok) return false;
+    metric_prepare(metric_of(run->entry->meta.metric), run->query, index->dimensions);
+    run->embed_us = clock_us() - started;
+    return true;
+}
+
+static void sql_add_name(Text *sql, Str column) {
+    text_add(sql, STR("CAST("));
+    sql_quote_name(sql, column);
+    text_add(sql, STR(" AS VARCHAR)"));
+}
+
+static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
+    const IndexMeta *meta = &run->entry->meta;
+    Query query = {.sql = sql,
+                   .trusted = trusted,
+                   .cancelled = run->search->cancelled,
+                   .context = run->search->context};
+    Str as_of = arena_print(&run->arena, "{\"%.*s\":%lld}", SHOW(meta->dataset),
+                            (long long)meta->dataset_version);
+    if (meta->dataset_version > 0 && !json_read(as_of, &run->arena, &query.as_of, err))
+        return false;
+    return query_open(run->indexes->engine, &query, out, err);
+}
+
+static const DocTable *docs_of(IndexEntry *entry) {
+    pthread_mutex_lock(&entry->lock);
+    if (!entry->docs) doc_table_open(entry->index, &entry->docs);
+    pthread_mutex_unlock(&entry->lock);
+    return entry->docs;
+}
+
+/* The predicate runs as a user's SQL, under the policy, over the version that was indexed. */
+static bool make_filter(Run *run, Err *err) {
+    OWNED(rows_close) Rows *rows = NULL;
+    OWNED(text_close) Text sql = {0};
+    IndexEntry *entry = run->entry;
+    size_t count;
+    if (run->search->filter.len == 0) return true;
+    text_add(&sql, STR("SELECT "));
+    sql_add_name(&sql, entry->meta.id_column);
+    text_add(&sql, STR(" FROM "));
+    sql_quote_dataset(&sql, entry->meta.dataset);
+    text_print(&sql, " WHERE (%.*s\n)", SHOW(run->search->filter));
+    if (!open_rows(run, text_str(&sql), false, &rows, err)) return err_while(err, "filter");
+    run->allowed = arena_new(&run->arena, RowSet);
+    run->allowed->bits = arena_array(&run->arena, uint64_t, entry->index->count / 64 + 1);
+    const DocTable *docs = docs_of(entry);
+    do {
+        if (!rows_next(rows, &count, err)) return false;
+        for (size_t i = 0; i < count; i++)
+            if (!rows_is_null(rows, 0, i))
+                doc_table_mark(docs, rows_text(rows, 0, i), run->allowed);
+    } while (count > 0);
+    return true;
+}
+
+/* Drops the chunks beyond per_document of each document; hits stay best first. */
+static void tell_documents(Run *run) {
+    const Index *index = run->entry->index;
+    size_t kept = 0;
+    for (size_t i = 0; i < run->count && kept < (size_t)run->search->k; i++) {
+        Str id = index->ops->id(index, run->hits[i].row);
+        int64_t same = 0;
+        for (size_t j = 0; j < kept && same < run->search->per_document; j++)
+            same += str_equal(id, index->ops->id(index, run->hits[j].row));
+        if (same < run->search->per_document) run->hits[kept++] = run->hits[i];
+    }
+    run->count = kept;
+}
+
+/* Fetches more chunks until there are k hits or no more chunks. */
+static bool search_hits(Run *run, Err *err) {
+    Index *index = run->entry->index;
+    const Search *search = run->search;
+    int64_t started = clock_us();
+    size_t allowed = run->allowed ? run->allowed->count : index->count;
+    bool single = run->entry->meta.documents == run->entry->meta.rows;
+    size_t want = (size_t)search->k * (single ? 1 : OVERSAMPLE);
+    for (;; want *= 4) {
+        SearchParams params = {.k = MIN(want, allowed),
+                               .allowed = run->allowed,
+                               .exact = search->exact,
+                               .ef = search->ef ? (size_t)search->ef
+                                                : (size_t)run->entry->meta.ef_search};
+        run->hits = arena_array(&run->arena, Hit, params.k + 1);
+        run->count = 0;
+        if (!index->ops->search(index, run->query, &params, run->hits, &run->count, err))
+            return false;
+        tell_documents(run);
+        if (run->count >= (size_t)search->k || want >= allowed) break;
+    }
+    run->search_us = clock_us() - started;
+    return true;
+}
+
+static bool is_integer(Str text) {
+    int64_t value;
+    return str_to_i64(text, &value);
+}
+
+/* "id" IN (...) in the column's own type where that is plain, so that file statistics can help. */
+static void sql_add_ids(Run *run, TypeKind kind, Text *sql) {
+    const Index *index = run->entry->index;
+    bool integer = kind == TYPE_INT || kind == TYPE_LONG, first = true;
+    if (integer || kind == TYPE_STRING)
+        sql_quote_name(sql, run->entry->meta.id_column);
+    else
+        sql_add_name(sql, run->entry->meta.id_column);
+    text_add(sql, STR(" IN ("));
+    for (size_t i = 0; i < run->count; i++) {
+        Str id = index->ops->id(index, run->hits[i].row);
+        if (integer && !is_integer(id)) continue;
+        if (!first) text_add(sql, STR(","));
+        first = false;
+        if (integer)
+            text_add(sql, id);
+        else
+            sql_quote_text(sql, id);
+    }
+    text_add(sql, first ? STR("NULL)") : STR(")"));
+}
+
+static bool collect(void *context, Bytes data, Err *err) {
+    (void)err;
+    text_add(context, str_of(data));
+    return true;
+}
+
+/* The dataset's rows of the hits, one JSON object a line, its first member the doc_id. Empty when
+ * the dataset is gone: hits then come without rows. */
+static bool fetch_rows(Run *run, Text *lines, Err *err) {
+    OWNED(table_release) Table *table = NULL;
+    OWNED(rows_close) Rows *rows = NULL;
+    OWNED(text_close) Text sql = {0};
+    RowsWritten written;
+    const IndexMeta *meta = &run->entry->meta;
+    if (!run->search->rows || run->count == 0) return true;
+    if (!catalog_load(run->indexes->catalog, meta->dataset, meta->dataset_version, &table, err))
+        return err->kind == LH_MISSING;
+    const Field *field = schema_find(table_schema(table), meta->id_column);
+    if (!field) return true;
+    text_add(&sql, STR("SELECT "));
+    sql_add_name(&sql, meta->id_column);
+    text_add(&sql, STR(" AS \"doc_id of the hit\", * FROM "));
+    sql_quote_trusted(&sql, meta->dataset);
+    text_add(&sql, STR(" WHERE "));
+    sql_add_ids(run, field->type.kind, &sql);
+    return open_rows(run, text_str(&sql), true, &rows, err) &&
+           rows_write(rows, ROWS_NDJSON, 0, collect, lines, &written, err);
+}
+
+typedef struct RowTexts {
+    const Json **rows;
+    size_t count;
+} RowTexts;
+
+static bool read_lines(Run *run, Str lines, RowTexts *out, Err *err) {
+    size_t cap = 1;
+    for (size_t i = 0; i < lines.len; i++) cap += lines.data[i] == '\n';
+    out->rows = arena_array(&run->arena, const Json *, cap);
+    while (lines.len > 0) {
+        Str line = str_until(&lines, '\n');
+        if (line.len && !json_read(line, &run->arena, &out->rows[out->count++], err)) return false;
+    }
+    return true;
+}
+
+static void write_row(const RowTexts *rows, Str id, JsonWriter *w) {
+    for (size_t i = 0; i < rows->count; i++) {
+        const Json *row = rows->rows[i];
+        if (row->kind != JSON_OBJECT || row->len == 0 || !str_equal(row->items[0].text, id))
+            continue;
+        jw_name(w, "row");
+        jw_object(w);
+        for (size_t m = 1; m < row->len; m++) {
+            jw_name_str(w, row->items[m].name);
+            jw_json(w, &row->items[m]);
+        }
+        jw_end(w);
+        return;
+    }
+}
+
+static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
+    const Index *index = run->entry->index;
+    Metric metric = metric_of(run->entry->meta.metric);
+    jw_name(w, "hits");
+    jw_array(w);
+    for (size_t i = 0; i < run->count; i++) {
+        Hit hit = run->hits[i];
+        Str id = index->ops->id(index, hit.row), text = index->ops->text(index, hit.row);
+        jw_object(w);
+        jw_member_text(w, "doc_id", id);
+        jw_member_int(w, "chunk", index->ops->chunk(index, hit.row));
+        jw_name(w, "score");
+        jw_float(w, (float)metric_score(metric, hit.score, run->query,
+                                        index->ops->vector(index, hit.row), index->dimensions));
+        if (run->entry->meta.text_column.len) jw_member_text(w, "text", text);
+        write_row(rows, id, w);
+        jw_end(w);
+    }
+    jw_end(w);
+}
+
+bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err) {
+    OWNED(run_close) Run run = {.indexes = indexes, .search = search};
+    OWNED(text_close) Text lines = {0};
+    RowTexts rows = {0};
+    int64_t started = clock_us();
+    JsonWriter w = {.out = result};
+    if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
+    atomic_fetch_add(&indexes->searches, 1);
+    if (!make_query(&run, err) || !make_filter(&run, err) || !search_hits(&run, err)) return false;
+    if (!fetch_rows(&run, &lines, err) || !read_lines(&run, text_str(&lines), &rows, err))
+        return false;
+    jw_object(&w);
+    jw_member_text(&w, "index", run.entry->meta.index);
+    jw_member_text(&w, "backend", run.entry->meta.vector_backend);
+    write_hits(&run, &rows, &w);
+    jw_member_real(&w, "elapsed_ms", (double)(clock_us() - started) / 1000);
+    jw_member_real(&w, "embed_ms", (double)run.embed_us / 1000);
+    jw_member_real(&w, "search_ms", (double)run.search_us / 1000);
+    jw_end(&w);
+    return true;
+}
+
+bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    if (!indexes_find(indexes, name, &entry, err)) return false;
+    *out = (int64_t)entry->index->dimensions;
+    return true;
+}

@@ -1,0 +1,138 @@
+import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
+
+const data = freshDir()
+let server = await startServer(data)
+const animals = ['cat: a small domestic animal that purrs', 'dog: a loyal animal that barks at strangers',
+  'eagle: a bird of prey with keen eyes', 'salmon: a fish that swims up rivers to spawn',
+  'bee: an insect that makes honey and stings', 'horse: a large animal that people ride']
+const ndjson = animals.map((text, i) => JSON.stringify({ id: i + 1, text, legs: [4, 4, 2, 0, 6, 4][i] })).join('\n')
+await call(server, 'POST', '/ingest/file?dataset=animals&format=ndjson', ndjson)
+const create = (spec, wait = true) => call(server, 'POST', `/vectors/indexes?wait=${wait}`, spec)
+const search = (more, headers) => call(server, 'POST', '/vectors/search', { index: 'animals', ...more }, headers)
+
+await check('an index is built as a job that reports progress and ends', async () => {
+  const started = await create({ index: 'animals', dataset: 'animals', text_column: 'text' }, false)
+  same([started.status, started.headers.get('location')], [202, `/jobs/${started.json.job}`])
+  const events = await (await fetch(`${server.url}/jobs/${started.json.job}/events`)).text()
+  const last = JSON.parse(events.trim().split('\n\n').filter(e => e.startsWith('data: ')).pop().slice(6))
+  same([last.state, last.result.index, last.result.rows], ['succeeded', 'animals', 6], events)
+  same((await call(server, 'GET', '/jobs')).json[0].job, started.json.job)
+})
+
+await check('a sentence finds the document that means it, with its score, text and row', async () => {
+  const answer = await search({ query: 'an insect with honey', k: 3 })
+  same(answer.status, 200, answer.text)
+  const [hit] = answer.json.hits
+  same([hit.doc_id, hit.row.legs, hit.text], ['5', 6, animals[4]])
+  truth(hit.score > answer.json.hits[1].score && answer.json.hits.length === 3, answer.text)
+  same(answer.json.backend, 'parquet')
+})
+
+await check('exact search agrees, a filter restricts, a wider k takes what there is', async () => {
+  const [walked, exact] = await Promise.all([search({ query: 'a loyal animal' }), search({ query: 'a loyal animal', exact: true })])
+  same(walked.json.hits.map(h => h.doc_id), exact.json.hits.map(h => h.doc_id))
+  const four = await search({ query: 'animal', filter: 'legs = 4' })
+  same(four.json.hits.map(h => h.doc_id).sort(), ['1', '2', '6'])
+  same((await search({ query: 'animal', filter: 'legs > 100' })).json.hits, [])
+  same((await search({ query: 'animal', k: 100 })).json.hits.length, 6)
+})
+
+await check('a vector asks as well, as JSON or as raw floats', async () => {
+  const { json: { embeddings: [vector] } } = await call(server, 'POST', '/ai/embed', { texts: ['fish rivers'] })
+  const byJson = await search({ vector, k: 2 })
+  same(byJson.json.hits[0].doc_id, '4')
+  const raw = await call(server, 'POST', '/vectors/search?index=animals&k=2', Buffer.from(new Float32Array(vector).buffer),
+    { 'content-type': 'application/octet-stream' })
+  same(raw.json.hits.map(h => h.doc_id), byJson.json.hits.map(h => h.doc_id))
+  const two = await call(server, 'POST', '/vectors/search?index=animals&k=1', Buffer.from(new Float32Array([...vector, ...vector]).buffer),
+    { 'content-type': 'application/octet-stream' })
+  same(two.json.results.map(r => r.hits[0].doc_id), ['4', '4'])
+})
+
+await check('bad searches say what is wrong', async () => {
+  problem(await search({ vector: [1, 2] }), 422, 'wrong_dimension')
+  problem(await search({ query: 'x', vector: [1] }), 400, 'missing_field')
+  problem(await search({}), 400, 'missing_field')
+  problem(await search({ query: 'x', k: 0 }), 400, 'out_of_range')
+  problem(await search({ query: 'x', filter: 'wings = 2' }), 400, 'sql_error')
+  problem(await search({ query: 'x', filter: "id IN (SELECT * FROM read_csv('/etc/passwd'))" }), 403, 'sql_forbidden')
+  truth(problem(await call(server, 'POST', '/vectors/search', { index: 'animels', query: 'x' }), 404, 'index_not_found').includes('animals'), 'a guess')
+})
+
+await check('bad indexes are refused before any work', async () => {
+  problem(await create({ index: 'animals', dataset: 'animals', text_column: 'text' }), 409, 'index_exists')
+  problem(await create({ index: 'x', dataset: 'none', text_column: 'text' }), 404, 'dataset_not_found')
+  problem(await create({ index: 'x', dataset: 'animals', text_column: 'none' }), 422, 'unknown_column')
+  problem(await create({ index: 'x', dataset: 'animals', text_column: 'legs' }), 422, 'wrong_type')
+  problem(await create({ index: 'x', dataset: 'animals' }), 400, 'missing_field')
+  problem(await create({ index: '../x', dataset: 'animals', text_column: 'text' }), 400, 'bad_index_name')
+  problem(await create({ index: 'x', dataset: 'animals', text_column: 'text', chunk: { size: 1 } }), 400, 'out_of_range')
+  problem(await create({ index: 'x', dataset: 'animals', text_column: 'text', model: 'none' }), 404, 'model_not_found')
+})
+
+await check('a dataset that brings its own vectors is indexed by L2 and by dot', async () => {
+  const points = Array.from({ length: 300 }, (_, i) => JSON.stringify({ doc_id: `p${i}`, v: [i / 10, Math.sin(i), 1] })).join('\n')
+  await call(server, 'POST', '/ingest/file?dataset=lab.points&format=ndjson', points)
+  const made = await create({ index: 'points', dataset: 'lab.points', vector_column: 'v', metric: 'l2' })
+  same([made.status, made.json?.dimensions, made.json?.rows], [201, 3, 300], made.text)
+  const near = await call(server, 'POST', '/vectors/search', { index: 'points', vector: [5, Math.sin(50), 1], k: 1 })
+  same([near.json.hits[0].doc_id, near.json.hits[0].score], ['p50', 0], near.text)
+  same((await create({ index: 'dots', dataset: 'lab.points', vector_column: 'v', metric: 'dot' })).status, 201)
+  const far = await call(server, 'POST', '/vectors/search', { index: 'dots', vector: [1, 0, 0], k: 1, filter: "doc_id < 'p2'" })
+  same(far.json?.hits[0]?.doc_id, 'p199', far.text)
+  problem(await call(server, 'POST', '/vectors/search', { index: 'points', query: 'words' }), 422, 'no_model')
+})
+
+await check('long documents are chunked, and each counts once', async () => {
+  const long = JSON.stringify({ id: 'long', text: 'Filler about nothing at all. '.repeat(80) + 'The secret word is xylophone.' })
+  await call(server, 'POST', '/ingest/file?dataset=essays&format=ndjson', long + '\n' + JSON.stringify({ id: 'short', text: 'A short note.' }))
+  const made = await create({ index: 'essays', dataset: 'essays', text_column: 'text', chunk: { size: 300, overlap: 50 } })
+  truth(made.json.rows > 6 && made.json.documents === 2, made.text)
+  const found = await call(server, 'POST', '/vectors/search', { index: 'essays', query: 'xylophone' })
+  same(found.json.hits.map(h => h.doc_id), ['long', 'short'])
+  truth(found.json.hits[0].text.includes('xylophone') && found.json.hits[0].chunk > 0, found.text)
+  const chunks = await call(server, 'POST', '/vectors/search', { index: 'essays', query: 'xylophone', per_document: 3, k: 5 })
+  same(chunks.json.hits.filter(h => h.doc_id === 'long').length, 3)
+})
+
+await check('an index over a dataset without rows is empty and answers', async () => {
+  await call(server, 'POST', '/ingest/file?dataset=hollow&format=csv', 'id,text\n')
+  const made = await create({ index: 'hollow', dataset: 'hollow', text_column: 'text' })
+  same([made.status, made.json?.rows], [201, 0], made.text)
+  same((await call(server, 'POST', '/vectors/search', { index: 'hollow', query: 'x' })).json.hits, [])
+})
+
+await check('indexes are there after a restart, say when they are stale, and hold their dataset', async () => {
+  await server.stop()
+  server = await startServer(data)
+  same((await search({ query: 'an insect with honey', k: 1 })).json.hits[0].doc_id, '5')
+  await call(server, 'POST', '/ingest/file?dataset=animals&format=ndjson&mode=append', '{"id":7,"text":"owl: a bird of the night","legs":2}')
+  const index = (await call(server, 'GET', '/vectors/indexes/animals')).json
+  same([index.stale, index.rows, index.dataset_version], [true, 6, 1])
+  same((await search({ query: 'an insect with honey', k: 1 })).json.hits[0].row.legs, 6)
+  problem(await call(server, 'DELETE', '/catalog/datasets/animals'), 409, 'dataset_in_use')
+})
+
+await check('a deleted index leaves nothing behind', async () => {
+  same((await call(server, 'DELETE', '/vectors/indexes/animals')).status, 200)
+  problem(await search({ query: 'x' }), 404, 'index_not_found')
+  const left = await call(server, 'GET', '/storage/buckets/primary/objects?prefix=vectors/animals/')
+  same(left.json.objects, [])
+})
+
+await check('a cancelled build leaves nothing behind', async () => {
+  const many = Array.from({ length: 30000 }, (_, i) => JSON.stringify({ id: i, text: `number ${i} and words ${i * 7} that differ ${i * 13}` })).join('\n')
+  await call(server, 'POST', '/ingest/file?dataset=many&format=ndjson', many)
+  const { json: { job } } = await create({ index: 'many', dataset: 'many', text_column: 'text' }, false)
+  await new Promise(resolve => setTimeout(resolve, 300))
+  await call(server, 'DELETE', `/jobs/${job}`)
+  for (let i = 0; i < 200; i++) {
+    const { json: { state } } = await call(server, 'GET', `/jobs/${job}`)
+    if (state !== 'running' && state !== 'queued') { same(state, 'cancelled'); break }
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  problem(await call(server, 'GET', '/vectors/indexes/many'), 404, 'index_not_found')
+  same((await call(server, 'GET', '/storage/buckets/primary/objects?prefix=vectors/many/')).json.objects, [])
+})
+
+await server.stop()
