@@ -108,6 +108,30 @@ TEST("'a' and 'a/b' at once are refused with a clear word, an empty folder is in
     check_object(store, "empty", "5");
 }
 
+TEST("pages are full and in order although empty folders and strangers lie between") {
+    const char *root = kit_dir();
+    OWNED(store_close) Store *store = open_root(root);
+    OWNED(arena_close) Arena arena = {0};
+    char path[PATH_MAX], name[40];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "f%02d/empty", i);
+        path_in(path, root, name);
+        CHECK_OK(dir_make(path, &err));
+    }
+    path_in(path, root, "f05/no\nkey");
+    CHECK_OK(file_replace(path, bytes_of(STR("x")), &err));
+    put(store, "f17/a", "1");
+    put(store, "f33/b", "2");
+    put(store, "g", "3");
+    ListOptions options = {.limit = 2};
+    CHECK_STR(listing(store, options, &arena, &options.after), "f17/a f33/b");
+    CHECK_STR(listing(store, options, &arena, &options.after), "g");
+    CHECK(options.after.len == 0);
+    CHECK_STR(listing(store, (ListOptions){.limit = 1}, &arena, NULL), "f17/a");
+    CHECK_STR(listing(store, (ListOptions){.delimiter = STR("/")}, &arena, NULL),
+              "g [f17/] [f33/]");
+}
+
 TEST("removing the last object of a folder removes the folder") {
     const char *root = kit_dir();
     OWNED(store_close) Store *store = open_root(root);
