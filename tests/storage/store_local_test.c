@@ -186,6 +186,48 @@ TEST("what the server may not do on its own disk is an outage, not the client's 
     CHECK_INT(WEXITSTATUS(status), 0);
 }
 
+static int open_descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Every operation once as it should be and once in vain. */
+static void operate(Store *store) {
+    OWNED(object_close) ObjectReader *reader = NULL;
+    OWNED(writer_close) ObjectWriter *writer = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    ObjectInfo info;
+    char path[PATH_MAX];
+    put(store, "a/b/c", "1");
+    CHECK(!put_if(store, "a/b/c", "2", (PutCondition){.if_absent = true}));
+    CHECK(!put_if(store, "a/b/c/d", "2", (PutCondition){.if_absent = true}));
+    CHECK(!put_if(store, "a/b", "2", (PutCondition){.if_match = STR("x")}));
+    CHECK(!store_open(store, STR("a/b"), &reader, &err));
+    CHECK_OK(store_open(store, STR("a/b/c"), &reader, &err));
+    int fd = object_take_fd(reader);
+    CHECK(fd >= 0 && object_take_fd(reader) == -1);
+    close(fd);
+    CHECK_OK(store_create(store, STR("a/x"), &writer, &err));
+    CHECK(!store_head(store, STR("a/x"), &info, &err));
+    CHECK(!store_local_path(store, STR("a/x"), path, &err));
+    CHECK(!store_adopt(store, "/nonexistent", STR("a/x"), NULL, NULL, &err));
+    listing(store, (ListOptions){.delimiter = STR("/")}, &arena, NULL);
+    listing(store, (ListOptions){0}, &arena, NULL);
+    CHECK_OK(store_probe(store, &err));
+    CHECK_OK(store_remove(store, STR("a/b/c"), &err));
+    CHECK_OK(store_remove(store, STR("a/b/c/d"), &err));
+}
+
+TEST("no operation leaves a descriptor open") {
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    int before = open_descriptors();
+    for (int i = 0; i < 3; i++) operate(store);
+    CHECK_INT(open_descriptors(), before);
+    store_close(&store);
+    CHECK_INT(open_descriptors(), before - 2);
+}
+
 static void count_files(const char *path, int *count) {
     char command[PATH_MAX + 64];
     snprintf(command, sizeof command, "find '%s' -type f | wc -l", path);
