@@ -64,7 +64,15 @@ static bool segment_matches(Str pattern, Str segment, Str params[], size_t *coun
     return segment.len > 0;
 }
 
+/* Most routes differ from a path in their first bytes, so that taking them apart would be waste. */
+static bool begins_alike(const char *pattern, Str path) {
+    size_t i = 0;
+    while (i < path.len && pattern[i] && pattern[i] != '{' && pattern[i] == path.data[i]) i++;
+    return pattern[i] == '{' || (pattern[i] == 0 && i == path.len);
+}
+
 static bool path_matches(const char *text, Str path, Str params[ROUTE_PARAMS_MAX]) {
+    if (!begins_alike(text, path)) return false;
     Str pattern = str_slice(str_from(text), 1, SIZE_MAX);
     size_t count = 0;
     bool more = true;
