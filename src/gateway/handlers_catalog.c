@@ -237,7 +237,11 @@ bool dataset_compact(App *app, Call *call, Err *err) {
 
 bool dataset_lineage(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
-    if (!catalog_write_lineage(app->catalog, call->params[0], &(JsonWriter){.out = &text}, err))
+    Str *indexes;
+    size_t count;
+    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &count);
+    if (!catalog_write_lineage(app->catalog, call->params[0], indexes, count,
+                               &(JsonWriter){.out = &text}, err))
         return false;
     answer_json(call, 200, &text);
     return true;
