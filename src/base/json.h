@@ -73,6 +73,7 @@ void jw_print(JsonWriter *w, const char *format, ...) __attribute__((format(prin
 void jw_int(JsonWriter *w, int64_t value);
 void jw_uint(JsonWriter *w, uint64_t value);
 void jw_real(JsonWriter *w, double value); /* shortest that reads back; not finite: null */
+void jw_float(JsonWriter *w, float value); /* the same for 32 bits */
 void jw_flag(JsonWriter *w, bool value);
 void jw_null(JsonWriter *w);
 void jw_json(JsonWriter *w, const Json *value); /* a whole tree */

@@ -87,6 +87,17 @@ void jw_real(JsonWriter *w, double value) {
     text_add(w->out, str_from(buffer));
 }
 
+void jw_float(JsonWriter *w, float value) {
+    char buffer[32];
+    before_value(w);
+    if (!isfinite(value)) return text_add(w->out, STR("null"));
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(buffer, sizeof buffer, "%.*g", digits, (double)value);
+        if (strtof(buffer, NULL) == value) break;
+    }
+    text_add(w->out, str_from(buffer));
+}
+
 void jw_flag(JsonWriter *w, bool value) {
     before_value(w);
     text_add(w->out, value ? STR("true") : STR("false"));

@@ -121,8 +121,9 @@ static void publish_hint(const Attempt *attempt, Str document) {
     Str copy = arena_print(&arena, "%.*s/v%lld.metadata.json", SHOW(folder), number);
     Str hint = arena_print(&arena, "%.*s/version-hint.text", SHOW(folder));
     Str old = arena_print(&arena, "%.*s/v%lld.metadata.json", SHOW(folder), number - 2);
+    PutCondition lazy = {.lazy = true};
     Err err = {0};
-    bool ok = store_write(attempt->store, copy, bytes_of(document), NULL, &err) &&
+    bool ok = store_write(attempt->store, copy, bytes_of(document), &lazy, &err) &&
               store_write(attempt->store, hint, bytes_of(arena_print(&arena, "%lld", number)), NULL,
                           &err);
     if (ok && number > 2) ok = store_remove(attempt->store, old, &err);

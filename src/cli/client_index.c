@@ -5,6 +5,8 @@
 #define INDEX_COLUMNS                                                                              \
     "index,dataset,vector_backend,backend,bucket,rows,dimensions,bytes,memory_bytes,stale,model"
 
+#define SNIPPET_MAX 90 /* bytes of a hit's text in the table */
+
 static void member_if(JsonWriter *w, const char *name, Str value) {
     if (value.len) jw_member_text(w, name, value);
 }
@@ -72,6 +74,30 @@ bool cmd_index_drop(Cli *cli, const void *values, Err *err) {
     return session_send(cli, "DELETE", path, (Str){0}, &answer, NULL, err);
 }
 
+/* A chunk's beginning on one line: the whole of it is in --json. */
+static Str snippet(Cli *cli, Str text) {
+    size_t end = MIN(text.len, SNIPPET_MAX);
+    if (end == text.len) return text;
+    while (end > 0 && ((unsigned char)text.data[end] & 0xC0) == 0x80) end--;
+    return arena_print(&cli->arena, "%.*s...", (int)end, text.data);
+}
+
+static void print_hits(Cli *cli, const Json *hits) {
+    Table *table = table_new(&cli->arena);
+    double score;
+    table_column(table, STR("score"));
+    table_column(table, STR("doc_id"));
+    table_column(table, STR("text"));
+    for (size_t i = 0; hits && i < hits->len; i++) {
+        const Json *hit = &hits->items[i], *value = json_get(hit, "score");
+        if (!value || !json_number(value, &score)) score = 0;
+        table_cell(table, arena_print(&cli->arena, "%.3f", score), CELL_NUMBER);
+        table_cell(table, json_get_text(hit, "doc_id", (Str){0}), CELL_TEXT);
+        table_cell(table, snippet(cli, json_get_text(hit, "text", (Str){0})), CELL_TEXT);
+    }
+    table_print(table, stdout);
+}
+
 bool cmd_search(Cli *cli, const void *values, Err *err) {
     const SearchValues *v = values;
     OWNED(text_close) Text body = {0};
@@ -89,7 +115,6 @@ bool cmd_search(Cli *cli, const void *values, Err *err) {
     jw_end(&w);
     if (!session_send(cli, "POST", STR("/vectors/search"), text_str(&body), &answer, &raw, err))
         return false;
-    if (!session_prints(cli, raw))
-        print_list(&cli->arena, json_get(answer, "hits"), "score,doc_id,text", stdout);
+    if (!session_prints(cli, raw)) print_hits(cli, json_get(answer, "hits"));
     return true;
 }

@@ -58,7 +58,7 @@ static bool embed(App *app, Call *call, Str model, const Str *texts, size_t coun
 static void write_vector(const Embedded *embedded, size_t row, JsonWriter *w) {
     jw_array(w);
     for (size_t i = 0; i < embedded->dimensions; i++)
-        jw_real(w, (double)embedded->rows[row * embedded->dimensions + i]);
+        jw_float(w, embedded->rows[row * embedded->dimensions + i]);
     jw_end(w);
 }
 

@@ -37,6 +37,8 @@ const Route routes[] = {
     {HTTP_PATCH,  "/catalog/datasets/{name}", dataset_patch,  "owner, description, tags, column notes, PII by hand", ROUTE_POOL, BODY(patch_body, PatchBody)},
     {HTTP_DELETE, "/catalog/datasets/{name}", dataset_delete, "drop a dataset", ROUTE_POOL, QUERY(drop_query, DropQuery)},
     {HTTP_POST,   "/catalog/datasets/{name}/rollback", dataset_rollback, "a new version equal to an old one", ROUTE_POOL, BODY(rollback_body, RollbackBody)},
+    {HTTP_POST,   "/catalog/datasets/{name}/delete",   rows_delete, "a new version without the rows that match", ROUTE_POOL, BODY(delete_body, DeleteBody)},
+    {HTTP_POST,   "/catalog/datasets/{name}/compact",  dataset_compact, "a new version in one file", ROUTE_POOL, .job = true},
     {HTTP_GET,    "/catalog/lineage/{name}",  dataset_lineage, "sources and what is made of it", ROUTE_POOL},
 
     {HTTP_POST,   "/query",       query_run,   "SQL over datasets", ROUTE_POOL, BODY(query_body, QueryBody)},

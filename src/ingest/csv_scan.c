@@ -260,27 +260,28 @@ static Bytes skip_mark(Bytes piece) {
     return mark ? (Bytes){piece.data + 3, piece.size - 3} : piece;
 }
 
+static void keep(CsvScan *scan, Bytes rest) {
+    if (scan->carry.len == 0) return text_add(&scan->carry, str_of(rest));
+    memmove(scan->carry.data, rest.data, rest.size);
+    scan->carry.len = rest.size;
+}
+
 bool csv_scan(CsvScan *scan, Bytes piece, bool last, Err *err) {
     size_t used = 0;
-    if (scan->line == 0) {
-        scan->line = 1;
-        piece = skip_mark(piece);
-    }
     if (scan->carry.len) {
         text_add(&scan->carry, str_of(piece));
         piece = text_bytes(&scan->carry);
     }
+    if (scan->line == 0) {
+        if (piece.size < 3 && !last) return keep(scan, piece), true;
+        piece = skip_mark(piece);
+        scan->line = 1;
+    }
     if (!scan_records(scan, piece, last, &used, err)) return false;
-    size_t left = piece.size - used;
-    if (left > CSV_RECORD_SIZE_MAX)
+    if (piece.size - used > CSV_RECORD_SIZE_MAX)
         return err_code(err, LH_TOO_BIG, "record_too_long",
                         "line %llu: a row may have at most %d bytes; is a quote left open?",
                         (unsigned long long)scan->line, CSV_RECORD_SIZE_MAX);
-    if (scan->carry.len == 0)
-        text_add(&scan->carry, str_of((Bytes){piece.data + used, left}));
-    else {
-        memmove(scan->carry.data, scan->carry.data + used, left);
-        scan->carry.len = left;
-    }
+    keep(scan, (Bytes){piece.data + used, piece.size - used});
     return true;
 }

@@ -95,5 +95,7 @@ bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err 
 
 void sql_quote_text(Text *out, Str text); /* 'it''s' */
 void sql_quote_name(Text *out, Str name); /* "a ""b""" */
-/* The name of a dataset, checked by dataset_name_check, for SQL of ours. */
+/* The name of a dataset, which dataset_name_check let pass: as a user spells it, and for trusted
+ * statements, where resolve.c takes one identifier ("ns$t" for ns.t). */
 void sql_quote_dataset(Text *out, Str name);
+void sql_quote_trusted(Text *out, Str name);

@@ -17,13 +17,20 @@ void sql_quote_name(Text *out, Str name) {
     add_doubling(out, name, '"');
 }
 
-/* One identifier, "ns$t" for ns.t, as resolve.c reads it: DuckDB would look for a schema. */
-void sql_quote_dataset(Text *out, Str name) {
+static void add_dataset(Text *out, Str name, Str separator) {
     size_t dot;
     if (!str_find(name, STR("."), &dot)) dot = name.len;
     text_add_byte(out, '"');
     text_add(out, str_slice(name, 0, dot));
-    if (dot < name.len) text_add_byte(out, '$');
+    if (dot < name.len) text_add(out, separator);
     text_add(out, str_slice(name, dot + 1, name.len));
     text_add_byte(out, '"');
+}
+
+void sql_quote_dataset(Text *out, Str name) {
+    add_dataset(out, name, STR("\".\""));
+}
+
+void sql_quote_trusted(Text *out, Str name) {
+    add_dataset(out, name, STR("$"));
 }

@@ -40,6 +40,7 @@ typedef struct ObjectWriter ObjectWriter;
 typedef struct PutCondition {
     bool if_absent; /* If-None-Match: *   LH_PRECONDITION when the key exists */
     Str if_match;   /* an etag without quotes; LH_PRECONDITION when it is not the object's */
+    bool lazy;      /* atomic, but a machine that loses power may lose it: for what can be remade */
 } PutCondition;
 bool store_create(Store *store, Str key, ObjectWriter **out, Err *err);
 bool writer_write(ObjectWriter *writer, Bytes data, Err *err);

@@ -189,10 +189,11 @@ static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
     struct stat info;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, stamp_next()};
     OWNED(fd_close) int folder = -1;
-    if (futimens(place->fd, times) || fsync(place->fd) || fstat(place->fd, &info))
+    bool lazy = place->condition && place->condition->lazy;
+    if (futimens(place->fd, times) || (!lazy && fsync(place->fd)) || fstat(place->fd, &info))
         return local_errno(err, "cannot make '%s' durable", place->key);
     if (!place_locked(place, &folder, err)) return false;
-    if (fsync(folder))
+    if (!lazy && fsync(folder))
         return err_set(err, LH_OFFLINE, "'%s' was written but may not be durable: %s", place->key,
                        strerror(errno));
     local_info(&info, out);

@@ -242,7 +242,7 @@ static bool fetch_rows(Run *run, Text *lines, Err *err) {
     text_add(&sql, STR("SELECT "));
     sql_add_name(&sql, meta->id_column);
     text_add(&sql, STR(" AS \"doc_id of the hit\", * FROM "));
-    sql_quote_dataset(&sql, meta->dataset);
+    sql_quote_trusted(&sql, meta->dataset);
     text_add(&sql, STR(" WHERE "));
     sql_add_ids(run, field->type.kind, &sql);
     return open_rows(run, text_str(&sql), true, &rows, err) &&
@@ -292,9 +292,9 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
         jw_object(w);
         jw_member_text(w, "doc_id", id);
         jw_member_int(w, "chunk", index->ops->chunk(index, hit.row));
-        jw_member_real(w, "score",
-                       metric_score(metric, hit.score, run->query,
-                                    index->ops->vector(index, hit.row), index->dimensions));
+        jw_name(w, "score");
+        jw_float(w, (float)metric_score(metric, hit.score, run->query,
+                                        index->ops->vector(index, hit.row), index->dimensions));
         if (run->entry->meta.text_column.len) jw_member_text(w, "text", text);
         write_row(rows, id, w);
         jw_end(w);

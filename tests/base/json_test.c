@@ -87,3 +87,13 @@ TEST("what is written reads back the same") {
     CHECK(str_equal(text_str(&again), text_str(&text)));
     arena_close(&arena);
 }
+
+TEST("a 32-bit number is written as short as it reads back") {
+    OWNED(text_close) Text text = {0};
+    JsonWriter w = {.out = &text};
+    const float values[] = {0.1f, 1.0f / 3, -2.5e-30f, 16777216, NAN};
+    jw_array(&w);
+    for (size_t i = 0; i < COUNT(values); i++) jw_float(&w, values[i]);
+    jw_end(&w);
+    CHECK_STR(text_str(&text), "[0.1,0.33333334,-2.5e-30,16777216,null]");
+}
