@@ -103,7 +103,8 @@ static bool check_ctes(Policy *p, const Json *node) {
     for (size_t i = 0; map && map->kind == JSON_ARRAY && i < map->len; i++)
         if (!check_cte(p, json_get_text(&map->items[i], "key", (Str){0}))) return false;
     const Json *name = json_get(node, "cte_name");
-    if (name && name->kind == JSON_TEXT && name->text.len && !check_cte(p, name->text)) return false;
+    if (name && name->kind == JSON_TEXT && name->text.len && !check_cte(p, name->text))
+        return false;
     if (node->kind != JSON_ARRAY && node->kind != JSON_OBJECT) return true;
     for (size_t i = 0; i < node->len; i++)
         if (!check_ctes(p, &node->items[i])) return false;
