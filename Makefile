@@ -5,7 +5,7 @@ CXX     ?= g++
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
-PKGS    := simdjson tomlplusplus libcurl openssl zlib libzstd libedit
+PKGS    := simdjson tomlplusplus libcurl zlib libzstd libedit
 WARN    := -Wall -Wextra -Wshadow -Wno-missing-field-initializers
 FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include -pthread $(WARN) \
            -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
@@ -18,6 +18,7 @@ SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c src/*/*.cc))
 OBJ     := $(patsubst src/%,$(BUILD)/obj/%.o,$(SRC))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/*_test.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
 
 .PHONY: all demo demo-stop test check asan tsan fuzz bench layers format lint install clean deps
@@ -34,7 +35,7 @@ check: layers $(BUILD)/lakehouse $(TESTS) ; @BUILD=$(BUILD) tests/run $(TESTS)
 asan: ; @$(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
 tsan: ; @$(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
-bench: all ; @scripts/install-deps bench && bench/run
+bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
 format: ; @clang-format -i $$(git ls-files 'src/*.[ch]' 'src/*.cc' 'tests/*.[ch]' 'bench/*.[ch]')
 lint: ; @scripts/lint
@@ -48,6 +49,9 @@ $(BUILD)/liblakehouse.a: $(OBJ) ; @rm -f $@ && ar rcs $@ $^
 $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+$(BUILD)/bench/%: bench/%.c $(BUILD)/liblakehouse.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 .PHONY: fuzzers
 .SECONDARY:
 fuzzers: $(FUZZERS)

@@ -116,7 +116,9 @@ bool catalog_drop(Catalog *catalog, Str dataset, bool purge, Err *err);
 /* API.md "Catalog": GET of all, of one, of lineage. */
 bool catalog_write_list(Catalog *catalog, JsonWriter *w, Err *err);
 bool catalog_write_dataset(Catalog *catalog, Str name, int64_t version, JsonWriter *w, Err *err);
-bool catalog_write_lineage(Catalog *catalog, Str name, JsonWriter *w, Err *err);
+/* `indexes`: the names of what is made of the dataset, which layers above know. */
+bool catalog_write_lineage(Catalog *catalog, Str name, const Str *indexes, size_t index_count,
+                           JsonWriter *w, Err *err);
 /* The lineage entry as JSON members, shared with ingest's answer. */
 void lineage_write(const Lineage *lineage, int64_t version, JsonWriter *w);
 

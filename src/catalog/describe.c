@@ -257,53 +257,76 @@ typedef struct Upstream { /* one lineage entry and the id of its source */
 } Upstream;
 
 /* Every source once, in the order of its first use. */
-static void nodes_write(const Upstream *entries, size_t count, Str self, Arena *arena,
-                        JsonWriter *w) {
-    jw_array(w);
-    jw_object(w);
-    jw_member_text(w, "id", arena_print(arena, "dataset:%.*s", SHOW(self)));
-    jw_member_text(w, "kind", STR("dataset"));
-    jw_member_text(w, "name", self);
-    jw_end(w);
+static void upstream_nodes(const Upstream *entries, size_t count, JsonWriter *w) {
     for (size_t i = 0; i < count; i++) {
         bool seen = false;
         for (size_t j = 0; j < i && !seen; j++) seen = str_equal(entries[j].id, entries[i].id);
         if (!seen) source_node(entries[i].lineage, entries[i].id, w);
     }
-    jw_end(w);
 }
 
-static void edges_write(const Upstream *entries, size_t count, Str self, Arena *arena,
-                        JsonWriter *w) {
-    Str to = arena_print(arena, "dataset:%.*s", SHOW(self));
-    jw_array(w);
+static void upstream_edges(const Upstream *entries, size_t count, Str self, JsonWriter *w) {
     for (size_t i = 0; i < count; i++) {
         jw_object(w);
         jw_member_text(w, "from", entries[i].id);
-        jw_member_text(w, "to", to);
+        jw_member_text(w, "to", self);
         jw_member_int(w, "version", json_get_int(entries[i].lineage, "version", 0));
         jw_member_int(w, "rows", json_get_int(entries[i].lineage, "rows", 0));
         jw_end(w);
     }
+}
+
+static void named_node(Str id, const char *kind, Str name, JsonWriter *w) {
+    jw_object(w);
+    jw_member_text(w, "id", id);
+    jw_member_text(w, "kind", str_from(kind));
+    jw_member_text(w, "name", name);
     jw_end(w);
 }
 
-bool catalog_write_lineage(Catalog *catalog, Str name, JsonWriter *w, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    OWNED(table_release) Table *table = NULL;
-    if (!catalog_load(catalog, name, 0, &table, err)) return false;
+static void downstream_edge(Str self, Str id, JsonWriter *w) {
+    jw_object(w);
+    jw_member_text(w, "from", self);
+    jw_member_text(w, "to", id);
+    jw_end(w);
+}
+
+/* Entries of all versions; what a rollback repeats is there once. */
+static size_t upstream_of(const Table *table, Arena *arena, Upstream **out) {
     const Metadata *metadata = &table->document->metadata;
-    Upstream *entries = arena_array(&arena, Upstream, metadata->snapshot_log_len + 1);
+    Upstream *entries = arena_array(arena, Upstream, metadata->snapshot_log_len + 1);
     size_t count = 0;
     for (size_t version = 1; version <= metadata->snapshot_log_len; version++) {
         bool again;
-        const Json *lineage = lineage_of(version_snapshot(metadata, version, &again), &arena);
-        if (lineage && !again) entries[count++] = (Upstream){lineage, source_id(lineage, &arena)};
+        const Json *lineage = lineage_of(version_snapshot(metadata, version, &again), arena);
+        if (lineage && !again) entries[count++] = (Upstream){lineage, source_id(lineage, arena)};
     }
+    *out = entries;
+    return count;
+}
+
+bool catalog_write_lineage(Catalog *catalog, Str name, const Str *indexes, size_t index_count,
+                           JsonWriter *w, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(table_release) Table *table = NULL;
+    Upstream *entries;
+    if (!catalog_load(catalog, name, 0, &table, err)) return false;
+    size_t count = upstream_of(table, &arena, &entries);
+    Str self = arena_print(&arena, "dataset:%.*s", SHOW(table_name(table)));
+    Str *ids = arena_array(&arena, Str, index_count + 1);
+    for (size_t i = 0; i < index_count; i++)
+        ids[i] = arena_print(&arena, "index:%.*s", SHOW(indexes[i]));
     jw_object(w);
     jw_member_text(w, "dataset", table_name(table));
-    jw_name(w, "nodes"), nodes_write(entries, count, table_name(table), &arena, w);
-    jw_name(w, "edges"), edges_write(entries, count, table_name(table), &arena, w);
+    jw_name(w, "nodes"), jw_array(w);
+    named_node(self, "dataset", table_name(table), w);
+    upstream_nodes(entries, count, w);
+    for (size_t i = 0; i < index_count; i++) named_node(ids[i], "index", indexes[i], w);
+    jw_end(w);
+    jw_name(w, "edges"), jw_array(w);
+    upstream_edges(entries, count, self, w);
+    for (size_t i = 0; i < index_count; i++) downstream_edge(self, ids[i], w);
+    jw_end(w);
     jw_end(w);
     return true;
 }

@@ -30,6 +30,9 @@ typedef struct PatchBody {
 typedef struct RollbackBody {
     int64_t version;
 } RollbackBody;
+typedef struct DeleteBody {
+    Str where;
+} DeleteBody;
 typedef struct QueryBody {
     Str sql, format;
     const Json *params, *as_of;

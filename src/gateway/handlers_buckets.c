@@ -53,7 +53,6 @@ bool bucket_create(App *app, Call *call, Err *err) {
 
 bool bucket_delete(App *app, Call *call, Err *err) {
     const ForceQuery *query = call->query;
-    OWNED(bucket_release) Bucket *bucket = NULL;
     Str name = call->params[0];
     Text text = {0};
     JsonWriter w = {.out = &text};

@@ -1,6 +1,8 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
+#include <stdlib.h>
+
 const Option dataset_query[] = {
     {"version",        LH_INT, AT(DatasetQuery, version), "0", "an older version; 0 is the newest",
      .max = 1e15},
@@ -22,6 +24,11 @@ const Option patch_body[] = {
 const Option rollback_body[] = {
     {"version",        LH_INT, AT(RollbackBody, version), REQUIRED, "version to go back to", .min = 1,
      .max = 1e15},
+    {0},
+};
+
+const Option delete_body[] = {
+    {"where",        LH_TEXT, AT(DeleteBody, where), REQUIRED, "SQL predicate of the rows to remove"},
     {0},
 };
 
@@ -159,9 +166,82 @@ bool dataset_rollback(App *app, Call *call, Err *err) {
     return true;
 }
 
+static bool gone(void *context) {
+    return request_gone(context);
+}
+
+bool rows_delete(App *app, Call *call, Err *err) {
+    const DeleteBody *body = call->body;
+    Rewriting what = {.dataset = call->params[0],
+                      .where = body->where,
+                      .cancelled = gone,
+                      .context = call->request};
+    Rewritten done;
+    Text text = {0};
+    JsonWriter w = {.out = &text};
+    if (str_trim(body->where).len == 0)
+        return err_code(err, LH_INVALID, "missing_field", "'where' is empty");
+    if (!ingest_rewrite(app->catalog, app->engine, app->buckets, &what, &done, err)) return false;
+    jw_object(&w);
+    jw_member_int(&w, "version", done.version);
+    jw_member_int(&w, "rows_removed", done.rows_removed);
+    jw_end(&w);
+    answer_json(call, 200, &text);
+    return true;
+}
+
+typedef struct CompactJob {
+    App *app;
+    Job *job;
+    Arena arena;
+    Str dataset;
+} CompactJob;
+
+static void compact_free(void *context) {
+    CompactJob *compact = context;
+    arena_close(&compact->arena);
+    free(compact);
+}
+
+static bool compact_cancelled(void *context) {
+    return job_cancelled(((const CompactJob *)context)->job);
+}
+
+static bool compact_run(Job *job, void *context, Text *result, Err *err) {
+    CompactJob *compact = context;
+    App *app = compact->app;
+    Rewriting what = {
+        .dataset = compact->dataset, .cancelled = compact_cancelled, .context = compact};
+    Rewritten done;
+    JsonWriter w = {.out = result};
+    compact->job = job;
+    if (!ingest_rewrite(app->catalog, app->engine, app->buckets, &what, &done, err)) return false;
+    job_progress(job, done.rows, done.rows, "rows");
+    jw_object(&w);
+    jw_member_text(&w, "dataset", compact->dataset);
+    jw_member_int(&w, "version", done.version);
+    jw_member_int(&w, "rows", done.rows);
+    jw_end(&w);
+    return true;
+}
+
+bool dataset_compact(App *app, Call *call, Err *err) {
+    OWNED(table_release) Table *table = NULL;
+    if (!catalog_load(app->catalog, call->params[0], 0, &table, err)) return false;
+    CompactJob *compact = calloc(1, sizeof *compact);
+    if (!compact) abort();
+    compact->app = app;
+    compact->dataset = arena_copy(&compact->arena, call->params[0]);
+    return answer_job(app, call, "compact", compact_run, compact, compact_free, 200, err);
+}
+
 bool dataset_lineage(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
-    if (!catalog_write_lineage(app->catalog, call->params[0], &(JsonWriter){.out = &text}, err))
+    Str *indexes;
+    size_t count;
+    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &count);
+    if (!catalog_write_lineage(app->catalog, call->params[0], indexes, count,
+                               &(JsonWriter){.out = &text}, err))
         return false;
     answer_json(call, 200, &text);
     return true;

@@ -29,6 +29,19 @@ typedef bool IngestSource(void *context, void *buffer, size_t size, size_t *got,
 bool ingest_file(Catalog *catalog, Engine *engine, Buckets *buckets, const IngestFile *file,
                  IngestSource *source, void *source_context, Text *result, Err *err);
 
+/* Writes a dataset again without the rows that `where` matches; with an empty `where` all rows, in
+ * one file. A new version, or none when nothing matches. */
+typedef struct Rewriting {
+    Str dataset, where;
+    bool (*cancelled)(void *context); /* may be NULL */
+    void *context;
+} Rewriting;
+typedef struct Rewritten {
+    int64_t version, rows, rows_removed;
+} Rewritten;
+bool ingest_rewrite(Catalog *catalog, Engine *engine, Buckets *buckets, const Rewriting *what,
+                    Rewritten *out, Err *err);
+
 /* PII. One detector per column: add sampled values, then ask for the verdict. */
 typedef struct PiiVerdict {
     const char *kind;  /* email phone card iban ssn ip mac name ...; NULL: none */

@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define OPEN_WAIT_S 2
 
 Bucket *bucket_hold(Bucket *bucket) {
     bucket->holders++;
@@ -34,11 +37,18 @@ Str bucket_name(const Bucket *bucket) {
     return str_from(bucket->name);
 }
 
+/* Another thread may hang in the opening (a dead network mount): it is waited for, not for ever. */
 bool bucket_ready(Bucket *bucket, Err *err) {
     if (bucket->store) return true;
     Store *store = NULL;
     Err why = {0};
-    pthread_mutex_lock(&bucket->lock);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += OPEN_WAIT_S;
+    if (pthread_mutex_timedlock(&bucket->lock, &until))
+        return err_code(err, LH_OFFLINE, "bucket_unreachable",
+                        "the bucket '%s' has been opening for more than %d seconds", bucket->name,
+                        OPEN_WAIT_S);
     bool ok = bucket->store || store_local_open(str_from(bucket->root), &store, &why);
     if (store) bucket->store = store;
     pthread_mutex_unlock(&bucket->lock);
@@ -312,11 +322,14 @@ static void restore_struck(Buckets *buckets, Str name) {
     bucket_release(&bucket);
 }
 
+/* Probing opens what is not open yet, all side by side and within a bound, so that one dead mount
+ * does not keep the server from starting. */
 static void open_the_rest(Buckets *buckets) {
-    for (size_t i = 0; i < buckets->len; i++) {
-        Err err = {0};
-        if (!bucket_ready(buckets->items[i], &err)) log_warn("%s", err.message);
-    }
+    OWNED(text_close) Text answers = {0};
+    buckets_write(buckets, &(JsonWriter){.out = &answers});
+    for (size_t i = 0; i < buckets->len; i++)
+        if (buckets->items[i]->silent)
+            log_warn("the bucket '%s' is out of reach", buckets->items[i]->name);
 }
 
 bool buckets_open(const BucketOptions *options, size_t count, Str rescue, Buckets **out, Err *err) {
@@ -337,8 +350,8 @@ bool buckets_open(const BucketOptions *options, size_t count, Str rescue, Bucket
         !format_check(buckets->primary->store, err) ||
         !buckets_restore(buckets, restore_added, restore_struck, err))
         return false;
-    open_the_rest(buckets);
     errors_open(buckets->primary->store, &buckets->errors);
+    open_the_rest(buckets);
     *out = TAKE(buckets);
     return true;
 }

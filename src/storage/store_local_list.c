@@ -1,9 +1,11 @@
 /* Listing the local backend in byte order of keys.
  *
- * A folder's names are read at once and sorted with '/' behind those of folders; then walking them
- * in order, depth first, yields keys in byte order ("a.txt" before "a/b", for '.' sorts before
- * '/'). The walk starts in the folder that the prefix names and leaves out whatever lies before
- * `after`, so that a page costs its own folders and not the tree. */
+ * A folder's names are sorted with '/' behind those of folders; then walking them in order, depth
+ * first, yields keys in byte order ("a.txt" before "a/b", for '.' sorts before '/'). The walk
+ * starts in the folder that the prefix names and leaves out whatever lies before `after`, so that a
+ * page costs its own folders and not the tree. Of a large folder only the names that can still fit
+ * on the page are kept, in a heap: a page of it costs one pass over its names, and memory for a
+ * page. */
 #include "storage/store_local.h"
 
 #include "base/file.h"
@@ -21,9 +23,13 @@ typedef struct Name {
     Str name;
 } Name;
 
+/* The smallest names of a folder above `from`, at most one more than a page; a heap with the
+ * largest on top while they are collected. */
 typedef struct Names {
     Name *items;
-    size_t len, cap;
+    size_t len, cap, max;
+    Str from;
+    bool dropped; /* there are more above the largest */
 } Names;
 
 typedef struct Walk {
@@ -44,17 +50,57 @@ static bool walk_wants(const Walk *walk, Str path) {
     Str prefix = walk->options->prefix, after = walk->options->after;
     if (!str_starts(path, prefix) && !(is_folder(path) && str_starts(prefix, path))) return false;
     if (str_compare(path, after) > 0) return true;
-    return is_folder(path) && str_starts(after, path) && path.len <= after.len;
+    return is_folder(path) && str_starts(after, path);
 }
 
-static void names_add(Names *names, Name name, Arena *scratch) {
-    if (names->len == names->cap) {
-        size_t cap = MAX(names->cap * 2, 64);
-        Name *items = arena_array(scratch, Name, cap);
-        if (names->len) memcpy(items, names->items, names->len * sizeof *items);
-        *names = (Names){items, names->len, cap};
+static bool name_above(const Name *a, const Name *b) {
+    return str_compare(a->path, b->path) > 0;
+}
+
+static void name_swap(Name *a, Name *b) {
+    Name kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static void heap_down(Names *names) {
+    for (size_t at = 0;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < names->len && name_above(&names->items[child + 1], &names->items[child]))
+            child++;
+        if (child >= names->len || !name_above(&names->items[child], &names->items[at])) return;
+        name_swap(&names->items[at], &names->items[child]);
+        at = child;
     }
-    names->items[names->len++] = name;
+}
+
+static void heap_up(Names *names, size_t at) {
+    for (; at > 0 && name_above(&names->items[at], &names->items[(at - 1) / 2]); at = (at - 1) / 2)
+        name_swap(&names->items[at], &names->items[(at - 1) / 2]);
+}
+
+static void names_grow(Names *names, Arena *scratch) {
+    if (names->len < names->cap) return;
+    names->cap = MIN(MAX(names->cap * 2, (size_t)64), names->max);
+    Name *items = arena_array(scratch, Name, names->cap);
+    if (names->len) memcpy(items, names->items, names->len * sizeof *items);
+    names->items = items;
+}
+
+static void names_add(Names *names, Str path, size_t folder_len, Arena *scratch) {
+    bool full = names->len == names->max;
+    if (full) names->dropped = true;
+    if (full && str_compare(path, names->items[0].path) > 0) return;
+    Str copy = arena_copy(scratch, path);
+    Name name = {copy, str_slice(copy, folder_len, copy.len - is_folder(copy))};
+    if (full) {
+        names->items[0] = name;
+        heap_down(names);
+    } else {
+        names_grow(names, scratch);
+        names->items[names->len] = name;
+        heap_up(names, names->len++);
+    }
 }
 
 static unsigned char type_of(int folder, const struct dirent *entry) {
@@ -64,23 +110,26 @@ static unsigned char type_of(int folder, const struct dirent *entry) {
     return S_ISDIR(info.st_mode) ? DT_DIR : S_ISREG(info.st_mode) ? DT_REG : DT_UNKNOWN;
 }
 
-static void names_take(Walk *walk, int folder, Str path, const struct dirent *entry, Names *names) {
-    Err ignored;
+/* Ours, or put there by somebody under a name that is no key: not listed. */
+static bool is_key_part(Str path, Str name) {
+    if (path.len == 0 && str_is(name, ".lakehouse")) return false;
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.data[i] < 0x20 || name.data[i] == 0x7f) return false;
+    return str_is_utf8(name);
+}
+
+/* `full` begins with the folder's own path. */
+static void names_take(Walk *walk, int folder, Str path, char full[STORE_KEY_MAX + 2],
+                       const struct dirent *entry, Names *names) {
     unsigned char type = type_of(folder, entry);
     if (type != DT_REG && type != DT_DIR) return;
     Str name = str_from(entry->d_name);
-    if (str_is(name, ".") || str_is(name, "..")) return;
-    char full[STORE_KEY_MAX + 1];
-    size_t len = path.len + name.len;
-    if (len + 1 > sizeof full) return;
-    if (path.len) memcpy(full, path.data, path.len);
+    if (str_is(name, ".") || str_is(name, "..") || path.len + name.len > STORE_KEY_MAX) return;
     memcpy(full + path.len, name.data, name.len);
-    Str key = {full, len};
-    if (!key_check(key, &ignored)) return; /* ours, or put there by somebody under no key */
+    Str key = {full, path.len + name.len};
     if (type == DT_DIR) full[key.len++] = '/';
-    if (!walk_wants(walk, key)) return;
-    Str copy = arena_copy(walk->scratch, key);
-    names_add(names, (Name){copy, str_slice(copy, path.len, len)}, walk->scratch);
+    if (walk_wants(walk, key) && str_compare(key, names->from) > 0 && is_key_part(path, name))
+        names_add(names, key, path.len, walk->scratch);
 }
 
 static int name_compare(const void *a, const void *b) {
@@ -88,11 +137,13 @@ static int name_compare(const void *a, const void *b) {
 }
 
 static bool names_read(Walk *walk, int folder, Str path, Names *names, Err *err) {
+    char full[STORE_KEY_MAX + 2];
     int again = openat(folder, ".", O_DIRECTORY | O_CLOEXEC);
     DIR *dir = again < 0 ? NULL : fdopendir(again);
     if (!dir) return local_errno(err, "cannot list '%.*s'", SHOW(path));
+    if (path.len) memcpy(full, path.data, path.len);
     for (struct dirent *entry; (entry = readdir(dir));)
-        names_take(walk, folder, path, entry, names);
+        names_take(walk, folder, path, full, entry, names);
     closedir(dir);
     if (names->len) qsort(names->items, names->len, sizeof *names->items, name_compare);
     return true;
@@ -117,11 +168,13 @@ static void take_object(Walk *walk, int folder, const Name *name) {
 
 /* Whether a folder holds an object at any depth: an empty one is no common prefix. */
 static bool holds_object(int folder) {
+    Str below = STR("/"); /* anywhere but at the root */
     bool found = false;
     int again = openat(folder, ".", O_DIRECTORY | O_CLOEXEC);
     DIR *dir = again < 0 ? NULL : fdopendir(again);
     for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if (!is_key_part(below, str_from(entry->d_name))) continue;
         unsigned char type = type_of(folder, entry);
         if (type == DT_REG) found = true;
         if (type != DT_DIR) continue;
@@ -154,11 +207,17 @@ static bool walk_name(Walk *walk, int folder, const Name *name, Err *err) {
     return walk_folder(walk, inner, name->path, err);
 }
 
+/* Nearly always one round: another only when names were dropped and folders among the kept ones
+ * turned out to hold nothing. */
 static bool walk_folder(Walk *walk, int folder, Str path, Err *err) {
-    Names names = {0};
-    if (!names_read(walk, folder, path, &names, err)) return false;
-    for (size_t i = 0; i < names.len && !walk->more; i++)
-        if (!walk_name(walk, folder, &names.items[i], err)) return false;
+    Names names = {.max = walk->options->limit + 1};
+    do {
+        Str from = names.len ? names.items[names.len - 1].path : (Str){0};
+        names = (Names){.max = walk->options->limit + 1, .from = from};
+        if (!names_read(walk, folder, path, &names, err)) return false;
+        for (size_t i = 0; i < names.len && !walk->more; i++)
+            if (!walk_name(walk, folder, &names.items[i], err)) return false;
+    } while (names.dropped && !walk->more);
     return true;
 }
 

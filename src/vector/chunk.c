@@ -52,14 +52,12 @@ static size_t overlap_start(const Chunker *chunker, size_t from, size_t end) {
 }
 
 bool chunk_next(Chunker *chunker, Str *out) {
-    while (!chunker->ended) {
-        size_t from = chunker->next, end = chunk_end(chunker, from);
-        Str chunk = str_trim(str_slice(chunker->text, from, end));
-        chunker->ended = end >= chunker->text.len;
-        chunker->next = overlap_start(chunker, from, end);
-        if (chunk.len == 0) continue;
-        *out = chunk;
-        return true;
-    }
-    return false;
+    Str text = chunker->text;
+    while (chunker->next < text.len && is_space(text.data[chunker->next])) chunker->next++;
+    if (chunker->ended || chunker->next == text.len) return false;
+    size_t from = chunker->next, end = chunk_end(chunker, from);
+    chunker->ended = end == text.len;
+    chunker->next = overlap_start(chunker, from, end);
+    *out = str_trim(str_slice(text, from, end));
+    return true;
 }

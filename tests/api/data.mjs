@@ -106,6 +106,22 @@ await check('a query that takes too long is stopped, and one whose client left a
   same(busy, '1', 'only the metrics request itself runs')
 })
 
+await check('rows are deleted by a predicate, and small files become one', async () => {
+  for (let i = 0; i < 4; i++) await ingest('parts', `a,b\n${i},x\n${i + 10},\n`, `&format=csv&mode=${i ? 'append' : 'create'}`)
+  const gone = await call(server, 'POST', '/catalog/datasets/parts/delete', { where: 'a >= 12 OR b = \'nothing\'' })
+  same([gone.status, gone.json?.version, gone.json?.rows_removed], [200, 5, 2], gone.text)
+  same(await rows('SELECT a FROM parts ORDER BY a'), [[0], [1], [2], [3], [10], [11]])
+  same((await call(server, 'POST', '/catalog/datasets/parts/delete', { where: 'a > 99' })).json, { version: 5, rows_removed: 0 })
+  await ingest('parts', 'a,b\n7,y\n', '&format=csv&mode=append')
+  const packed = await call(server, 'POST', '/catalog/datasets/parts/compact?wait=true')
+  same(packed.json, { dataset: 'parts', version: 7, rows: 7 }, packed.text)
+  const { json } = await call(server, 'GET', '/catalog/datasets/parts')
+  same([json.files, json.rows, json.history.slice(-3).map(h => h.operation)], [1, 7, ['delete', 'append', 'compact']].map(x => x), JSON.stringify(json.history))
+  problem(await call(server, 'POST', '/catalog/datasets/parts/delete', { where: "a IN (SELECT * FROM read_csv('/etc/passwd'))" }), 403, 'sql_forbidden')
+  problem(await call(server, 'POST', '/catalog/datasets/parts/delete', { where: 'a >' }), 400, 'sql_error')
+  same(await rows('SELECT count(*) FROM parts', { as_of: { parts: 4 } }), [[8]])
+})
+
 await check('owner, tags, descriptions and PII by hand are kept', async () => {
   const patch = { owner: 'data team', description: 'Who works here', tags: ['hr'], columns: { a: 'a number' }, pii: { a: 'phone' } }
   const answer = await call(server, 'PATCH', '/catalog/datasets/people', patch)

@@ -113,6 +113,12 @@ await check('indexes are there after a restart, say when they are stale, and hol
   problem(await call(server, 'DELETE', '/catalog/datasets/animals'), 409, 'dataset_in_use')
 })
 
+await check('lineage leads from the source over the dataset to its indexes', async () => {
+  const { nodes, edges } = (await call(server, 'GET', '/catalog/lineage/animals')).json
+  same(nodes.map(n => n.kind), ['dataset', 'source', 'index'])
+  same(edges.map(e => [e.from, e.to]), [['http:request body', 'dataset:animals'], ['http:request body', 'dataset:animals'], ['dataset:animals', 'index:animals']])
+})
+
 await check('a deleted index leaves nothing behind', async () => {
   same((await call(server, 'DELETE', '/vectors/indexes/animals')).status, 200)
   problem(await search({ query: 'x' }), 404, 'index_not_found')

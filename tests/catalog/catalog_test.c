@@ -504,7 +504,8 @@ TEST("the answers name versions, columns, PII, lineage and history") {
     CHECK_INT(json_get_int(&history->items[1], "rows_added", 0), 2);
     CHECK_STR(json_get_text(&history->items[1], "operation", STR("")), "append");
     CHECK_STR(json_get_text(&history->items[2], "operation", STR("")), "rollback");
-    CHECK_OK(catalog_write_lineage(lake->catalog, STR("t"), &(JsonWriter){.out = &text}, &err));
+    CHECK_OK(
+        catalog_write_lineage(lake->catalog, STR("t"), NULL, 0, &(JsonWriter){.out = &text}, &err));
     const Json *lineage = json_of(&text, &arena);
     CHECK_INT(json_get(lineage, "nodes")->len, 3);
     CHECK_INT(json_get(lineage, "edges")->len, 2);

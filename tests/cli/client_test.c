@@ -196,7 +196,7 @@ TEST("lists and single things are shown as tables, or as the server's JSON") {
         {{"index", "list"},                           {"docs"}                 },
         {{"index", "docs"},                           {"rows   9"}             },
         {{"index", "show", "docs"},                   {"rows   9"}             },
-        {{"search", "docs", "some words", "-k", "3"}, {"0.5  7       words"}   },
+        {{"search", "docs", "some words", "-k", "3"}, {"0.500  7       words"} },
         {{"jobs"},                                    {"running"}              },
         {{"jobs", "j1"},                              {"succeeded"}            },
     };

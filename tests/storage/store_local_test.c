@@ -108,6 +108,30 @@ TEST("'a' and 'a/b' at once are refused with a clear word, an empty folder is in
     check_object(store, "empty", "5");
 }
 
+TEST("pages are full and in order although empty folders and strangers lie between") {
+    const char *root = kit_dir();
+    OWNED(store_close) Store *store = open_root(root);
+    OWNED(arena_close) Arena arena = {0};
+    char path[PATH_MAX], name[40];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "f%02d/empty", i);
+        path_in(path, root, name);
+        CHECK_OK(dir_make(path, &err));
+    }
+    path_in(path, root, "f05/no\nkey");
+    CHECK_OK(file_replace(path, bytes_of(STR("x")), &err));
+    put(store, "f17/a", "1");
+    put(store, "f33/b", "2");
+    put(store, "g", "3");
+    ListOptions options = {.limit = 2};
+    CHECK_STR(listing(store, options, &arena, &options.after), "f17/a f33/b");
+    CHECK_STR(listing(store, options, &arena, &options.after), "g");
+    CHECK(options.after.len == 0);
+    CHECK_STR(listing(store, (ListOptions){.limit = 1}, &arena, NULL), "f17/a");
+    CHECK_STR(listing(store, (ListOptions){.delimiter = STR("/")}, &arena, NULL),
+              "g [f17/] [f33/]");
+}
+
 TEST("removing the last object of a folder removes the folder") {
     const char *root = kit_dir();
     OWNED(store_close) Store *store = open_root(root);
@@ -160,6 +184,48 @@ TEST("what the server may not do on its own disk is an outage, not the client's 
     waitpid(pid, &status, 0);
     CHECK(WIFEXITED(status));
     CHECK_INT(WEXITSTATUS(status), 0);
+}
+
+static int open_descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Every operation once as it should be and once in vain. */
+static void operate(Store *store) {
+    OWNED(object_close) ObjectReader *reader = NULL;
+    OWNED(writer_close) ObjectWriter *writer = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    ObjectInfo info;
+    char path[PATH_MAX];
+    put(store, "a/b/c", "1");
+    CHECK(!put_if(store, "a/b/c", "2", (PutCondition){.if_absent = true}));
+    CHECK(!put_if(store, "a/b/c/d", "2", (PutCondition){.if_absent = true}));
+    CHECK(!put_if(store, "a/b", "2", (PutCondition){.if_match = STR("x")}));
+    CHECK(!store_open(store, STR("a/b"), &reader, &err));
+    CHECK_OK(store_open(store, STR("a/b/c"), &reader, &err));
+    int fd = object_take_fd(reader);
+    CHECK(fd >= 0 && object_take_fd(reader) == -1);
+    close(fd);
+    CHECK_OK(store_create(store, STR("a/x"), &writer, &err));
+    CHECK(!store_head(store, STR("a/x"), &info, &err));
+    CHECK(!store_local_path(store, STR("a/x"), path, &err));
+    CHECK(!store_adopt(store, "/nonexistent", STR("a/x"), NULL, NULL, &err));
+    listing(store, (ListOptions){.delimiter = STR("/")}, &arena, NULL);
+    listing(store, (ListOptions){0}, &arena, NULL);
+    CHECK_OK(store_probe(store, &err));
+    CHECK_OK(store_remove(store, STR("a/b/c"), &err));
+    CHECK_OK(store_remove(store, STR("a/b/c/d"), &err));
+}
+
+TEST("no operation leaves a descriptor open") {
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    int before = open_descriptors();
+    for (int i = 0; i < 3; i++) operate(store);
+    CHECK_INT(open_descriptors(), before);
+    store_close(&store);
+    CHECK_INT(open_descriptors(), before - 2);
 }
 
 static void count_files(const char *path, int *count) {

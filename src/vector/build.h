@@ -1,0 +1,38 @@
+/* Internal to the making of an index: what its steps share. plan (build_plan.c), rows
+ * (build_rows.c), files and publishing (index_create.c). */
+#pragma once
+
+#include "vector/index_file.h"
+#include "vector/indexes.h"
+#include "vector/temp_file.h"
+
+/* One build under way. */
+typedef struct Build {
+    Indexes *indexes;
+    Job *job; /* NULL: nobody watches */
+    Arena arena;
+    IndexMeta meta;
+    Metric metric;
+    Bucket *bucket;
+    Table *table;
+    Embedder *embedder;
+    IndexFileWriter writer;
+    bool writing;
+    TempFile ids, texts;
+    Text id_ends, text_ends, chunks, bias;
+    size_t stride, count;
+    float *rows; /* stride floats for each of a batch's chunks */
+    size_t rows_cap;
+    char vectors_path[PATH_MAX];
+} Build;
+
+static inline size_t stride_of(size_t dimensions) {
+    return (dimensions + 15) / 16 * 16; /* KERNEL_LANES */
+}
+
+void build_close(Build *b);
+bool build_cancelled(void *build);
+/* Everything that a request can get wrong, before any work. */
+bool build_plan(Build *b, const IndexSpec *spec, Err *err);
+/* Reads the dataset: vectors go to the writer's first section, ids and texts to their files. */
+bool build_rows(Build *b, Err *err);

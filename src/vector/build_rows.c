@@ -1,0 +1,231 @@
+/* The dataset's rows into vectors: texts are read twice, once to learn how rare each word is and
+ * once to cut them into chunks and embed these by all threads, a batch at a time; vectors of the
+ * dataset's own are taken as they are. */
+#include "vector/build.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EMBED_GRAIN 32
+
+static bool query_rows(Build *b, Str columns, Rows **out, Err *err) {
+    Text sql = {0};
+    text_print(&sql, "SELECT %.*s FROM ", SHOW(columns));
+    sql_quote_trusted(&sql, table_name(b->table));
+    Str text = arena_copy(&b->arena, text_str(&sql));
+    text_close(&sql);
+    Str as_of = arena_print(&b->arena, "{\"%.*s\":%lld}", SHOW(table_name(b->table)),
+                            (long long)b->meta.dataset_version);
+    Query query = {.sql = text, .trusted = true, .cancelled = build_cancelled, .context = b};
+    return (b->meta.dataset_version == 0 || json_read(as_of, &b->arena, &query.as_of, err)) &&
+           query_open(b->indexes->engine, &query, out, err);
+}
+
+static Str quoted(Build *b, Str column) {
+    Text text = {0};
+    sql_quote_name(&text, column);
+    Str copy = arena_copy(&b->arena, text_str(&text));
+    text_close(&text);
+    return copy;
+}
+
+static void progress(Build *b, int64_t done) {
+    if (b->job) job_progress(b->job, done, table_rows(b->table), "rows");
+}
+
+/* First pass over the texts: how rare each word is. */
+static bool observe_texts(Build *b, Err *err) {
+    OWNED(rows_close) Rows *rows = NULL;
+    size_t count;
+    if (!query_rows(b, quoted(b, b->meta.text_column), &rows, err)) return false;
+    for (;;) {
+        if (!rows_next(rows, &count, err)) return false;
+        if (count == 0) return true;
+        for (size_t i = 0; i < count; i++)
+            if (!rows_is_null(rows, 0, i) &&
+                !embedder_observe(b->embedder, rows_text(rows, 0, i), err))
+                return false;
+    }
+}
+
+/* Chunks of a batch, waiting to be embedded. */
+typedef struct Batch {
+    Build *build;
+    Str *texts, *ids;
+    uint32_t *chunks;
+    size_t count, cap;
+    Err err; /* the first that a range met */
+    pthread_mutex_t lock;
+} Batch;
+
+static void batch_close(Batch *batch) {
+    free(batch->texts);
+    free(batch->ids);
+    free(batch->chunks);
+    pthread_mutex_destroy(&batch->lock);
+}
+
+static void batch_add(Batch *batch, Str id, uint32_t chunk, Str text) {
+    if (batch->count == batch->cap) {
+        batch->cap = MAX(batch->cap * 2, 1024);
+        batch->texts = realloc(batch->texts, batch->cap * sizeof *batch->texts);
+        batch->ids = realloc(batch->ids, batch->cap * sizeof *batch->ids);
+        batch->chunks = realloc(batch->chunks, batch->cap * sizeof *batch->chunks);
+        if (!batch->texts || !batch->ids || !batch->chunks) abort();
+    }
+    batch->texts[batch->count] = text;
+    batch->ids[batch->count] = id;
+    batch->chunks[batch->count++] = chunk;
+}
+
+static void embed_range(void *context, size_t from, size_t to) {
+    Batch *batch = context;
+    Build *b = batch->build;
+    Err err = {0};
+    for (size_t i = from; i < to; i++) {
+        if (embedder_embed(b->embedder, &batch->texts[i], 1, b->rows + i * b->stride, &err))
+            continue;
+        pthread_mutex_lock(&batch->lock);
+        if (batch->err.kind == LH_OK) batch->err = err;
+        pthread_mutex_unlock(&batch->lock);
+        return;
+    }
+}
+
+/* The batch's vectors, zeroed. */
+static void rows_reserve(Build *b, size_t count) {
+    if (count * b->stride > b->rows_cap) {
+        free(b->rows);
+        b->rows_cap = count * b->stride;
+        b->rows = malloc(b->rows_cap * sizeof *b->rows);
+        if (!b->rows) abort();
+    }
+    memset(b->rows, 0, count * b->stride * sizeof *b->rows);
+}
+
+static void text_add_u64(Text *out, uint64_t value) {
+    text_add(out, (Str){(const char *)&value, sizeof value});
+}
+
+static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
+    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+    float bias = 0;
+    for (size_t i = 0; b->metric == METRIC_L2 && i < b->stride; i++)
+        bias += vector[i] * vector[i] / 2;
+    text_add(&b->bias, (Str){(const char *)&bias, sizeof bias});
+    text_add(&b->chunks, (Str){(const char *)&chunk, sizeof chunk});
+    text_add_u64(&b->id_ends, b->ids.size + id.len);
+    text_add_u64(&b->text_ends, b->texts.size + text.len);
+    b->count++;
+    return temp_file_add(&b->ids, bytes_of(id), err) &&
+           temp_file_add(&b->texts, bytes_of(text), err) &&
+           index_writer_add(&b->writer, (Bytes){(uint8_t *)vector, b->stride * sizeof(float)}, err);
+}
+
+static bool too_many(size_t count, Err *err) {
+    return err_set(err, LH_TOO_BIG, "the index would have %zu vectors, at most %u fit", count,
+                   GRAPH_ROWS_MAX);
+}
+
+static bool batch_write(Batch *batch, Err *err) {
+    Build *b = batch->build;
+    if (b->count + batch->count > GRAPH_ROWS_MAX) return too_many(b->count + batch->count, err);
+    rows_reserve(b, batch->count);
+    parallel_for(parallel_threads(), batch->count, EMBED_GRAIN, embed_range, batch);
+    if (batch->err.kind != LH_OK) return *err = batch->err, false;
+    for (size_t i = 0; i < batch->count; i++)
+        if (!row_write(b, b->rows + i * b->stride, batch->ids[i], batch->chunks[i], batch->texts[i],
+                       err))
+            return false;
+    batch->count = 0;
+    return true;
+}
+
+/* One row of the dataset: its chunks join the batch. A row without an id or a text is skipped. */
+static void add_document(Batch *batch, const Rows *rows, size_t row) {
+    Build *b = batch->build;
+    uint32_t chunk = 0;
+    Str text;
+    if (!rows_is_null(rows, 0, row) && !rows_is_null(rows, 1, row)) {
+        Chunker chunks = chunker(rows_text(rows, 1, row), &b->meta.chunk);
+        while (chunk_next(&chunks, &text)) batch_add(batch, rows_text(rows, 0, row), chunk++, text);
+    }
+    b->meta.documents += chunk > 0;
+    b->meta.skipped += chunk == 0;
+}
+
+static bool embed_texts(Build *b, Err *err) {
+    OWNED(rows_close) Rows *rows = NULL;
+    OWNED(batch_close) Batch batch = {.build = b, .lock = PTHREAD_MUTEX_INITIALIZER};
+    Str columns =
+        arena_print(&b->arena, "CAST(%.*s AS VARCHAR), %.*s", SHOW(quoted(b, b->meta.id_column)),
+                    SHOW(quoted(b, b->meta.text_column)));
+    size_t count;
+    if (!query_rows(b, columns, &rows, err)) return false;
+    for (int64_t done = 0;; done += (int64_t)count) {
+        progress(b, done);
+        if (!rows_next(rows, &count, err)) return false;
+        if (count == 0) return true;
+        for (size_t i = 0; i < count; i++) add_document(&batch, rows, i);
+        if (!batch_write(&batch, err)) return false;
+    }
+}
+
+static bool vector_check(const float *vector, size_t len, size_t dimensions, Str id, Err *err) {
+    if (len != dimensions || len == 0 || len > EMBED_DIMENSIONS_MAX)
+        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                        "the vector of '%.*s' has %zu numbers, the first has %zu (1 to %d fit)",
+                        (int)MIN(id.len, 80), id.data, len, dimensions, EMBED_DIMENSIONS_MAX);
+    for (size_t i = 0; i < len; i++)
+        if (!isfinite(vector[i]))
+            return err_code(err, LH_IMPOSSIBLE, "not_finite",
+                            "the vector of '%.*s' holds a number that is not finite",
+                            (int)MIN(id.len, 80), id.data);
+    return true;
+}
+
+static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
+    size_t len;
+    if (rows_is_null(rows, 0, row) || rows_is_null(rows, 1, row)) {
+        b->meta.skipped++;
+        return true;
+    }
+    Str id = rows_text(rows, 0, row);
+    const float *vector = rows_floats(rows, 1, row, &len);
+    if (b->meta.dimensions == 0) b->meta.dimensions = (int64_t)len;
+    if (!vector_check(vector, len, (size_t)b->meta.dimensions, id, err)) return false;
+    if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
+    b->stride = stride_of(len);
+    rows_reserve(b, 1);
+    memcpy(b->rows, vector, len * sizeof *vector);
+    b->meta.documents++;
+    bool text = b->meta.text_column.len && !rows_is_null(rows, 2, row);
+    return row_write(b, b->rows, id, 0, text ? rows_text(rows, 2, row) : (Str){0}, err);
+}
+
+static bool take_vectors(Build *b, Err *err) {
+    OWNED(rows_close) Rows *rows = NULL;
+    size_t count;
+    Str columns =
+        arena_print(&b->arena, "CAST(%.*s AS VARCHAR), CAST(%.*s AS FLOAT[])%s%.*s",
+                    SHOW(quoted(b, b->meta.id_column)), SHOW(quoted(b, b->meta.vector_column)),
+                    b->meta.text_column.len ? ", " : "",
+                    SHOW(b->meta.text_column.len ? quoted(b, b->meta.text_column) : (Str){0}));
+    if (!query_rows(b, columns, &rows, err)) return false;
+    for (int64_t done = 0;; done += (int64_t)count) {
+        progress(b, done);
+        if (!rows_next(rows, &count, err)) return false;
+        if (count == 0) break;
+        for (size_t i = 0; i < count; i++)
+            if (!take_vector(b, rows, i, err)) return false;
+    }
+    return b->count > 0 ||
+           err_code(err, LH_IMPOSSIBLE, "no_vectors", "column '%.*s' of '%.*s' holds no vector",
+                    SHOW(b->meta.vector_column), SHOW(b->meta.dataset));
+}
+
+bool build_rows(Build *b, Err *err) {
+    if (!b->embedder) return take_vectors(b, err);
+    return observe_texts(b, err) && embed_texts(b, err);
+}
