@@ -41,7 +41,7 @@ struct Engine {
     int running, sandboxes;
     /* watch.c */
     pthread_t watcher;
-    bool watcher_started, closing;
+    bool watcher_started, watcher_sleeps, closing;
     pthread_mutex_t watch_lock;
     pthread_cond_t watch_wake;
     Watched *watched;
@@ -87,11 +87,20 @@ void watch_remove(Engine *engine, Watched *watched);
 void watch_drain(Engine *engine, Watched *watched); /* interrupts now and until it is removed */
 ErrKind watch_why(Engine *engine, Watched *watched);
 
+/* What the policy's walk saw, for choosing how to run the statement. */
+typedef struct Shape {
+    Str table;       /* the one that was named last */
+    size_t tables;   /* names in FROM, WITH names included */
+    bool parameters; /* $1, ? */
+    bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
+    bool filtered;   /* there is a WHERE */
+} Shape;
+
 /* policy.c: LH_DENIED "sql_forbidden", LH_INVALID "sql_error". *out is the SQL to run: the user's,
  * with names like ns.t spelled as the one name "ns$t". */
-bool policy_check(Conn *conn, Str sql, Text *out, Err *err);
+bool policy_check(Conn *conn, Str sql, Text *out, Shape *shape, Err *err);
 /* The walk over the JSON form of one statement; apart for the fuzzer. */
-bool policy_walk(Str ast, Str sql, Text *out, Err *err);
+bool policy_walk(Str ast, Str sql, Text *out, Shape *shape, Err *err);
 
 /* resolve.c: datasets as DuckDB sees them. A Plan is the thread's own while it prepares. */
 typedef struct Source {
@@ -113,7 +122,9 @@ typedef struct Plan {
     Err err;
 } Plan;
 bool plan_check(Plan *plan, Err *err); /* as_of's shape */
-void plan_enter(Plan *plan);           /* NULL leaves */
+/* Loads the dataset and holds it for the scan that will ask. *rows of its version. */
+bool plan_load(Plan *plan, Str name, int64_t *rows, Err *err);
+void plan_enter(Plan *plan); /* NULL leaves */
 void plan_close(Plan *plan);
 void resolve_setup(duckdb_database database);
 
@@ -171,6 +182,7 @@ struct Rows {
     duckdb_result result;
     duckdb_data_chunk chunk;
     bool has_slot, has_result, ended, broken;
+    bool held; /* the result is whole, nothing is running */
     Str sql;
     Cells *columns;
     size_t column_count;

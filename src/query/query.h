@@ -28,7 +28,8 @@ typedef struct Query {
     const Json *as_of;  /* {"dataset": version} or NULL */
     int64_t timeout_ms; /* LH_TIMEOUT past it; 0: none */
     bool trusted; /* SQL that we wrote ourselves: the policy is left out. Datasets by name only */
-    bool (*cancelled)(void *context); /* asked about every 20 ms; true ends it with LH_CANCELLED */
+    /* asked about every 20 ms, on a thread of the engine; true ends it with LH_CANCELLED */
+    bool (*cancelled)(void *context);
     void *context;
 } Query;
 
