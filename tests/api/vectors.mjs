@@ -79,7 +79,7 @@ await check('a dataset that brings its own vectors is indexed by L2 and by dot',
   same([near.json.hits[0].doc_id, near.json.hits[0].score], ['p50', 0], near.text)
   same((await create({ index: 'dots', dataset: 'lab.points', vector_column: 'v', metric: 'dot' })).status, 201)
   const far = await call(server, 'POST', '/vectors/search', { index: 'dots', vector: [1, 0, 0], k: 1, filter: "doc_id < 'p2'" })
-  same(far.json?.hits[0]?.doc_id, 'p199', far.text)
+  same(far.json?.hits?.[0]?.doc_id, 'p199', far.text)
   problem(await call(server, 'POST', '/vectors/search', { index: 'points', query: 'words' }), 422, 'no_model')
 })
 
