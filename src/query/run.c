@@ -203,9 +203,11 @@ static bool is_small(Rows *rows, const Query *query, const Shape *shape) {
 
 static bool try_sandbox(Rows *rows, const Query *query, Str sql, bool small, Err *err) {
     duckdb_connection connection = rows->conn->handle;
-    if (small && run_at_once(rows, connection, sql, err)) return true;
-    bool too_big = err->kind == LH_TOO_BIG || err->kind == LH_FULL;
-    if (small && !(too_big && rows->plan.uncovered_len == 0)) return false;
+    if (small) {
+        if (run_at_once(rows, connection, sql, err)) return true;
+        bool too_big = err->kind == LH_TOO_BIG || err->kind == LH_FULL;
+        if (!too_big || rows->plan.uncovered_len) return false;
+    }
     return prepare(rows, connection, sql, err) &&
            (rows->plan.uncovered_len || start(rows, query->params, err));
 }
