@@ -35,9 +35,8 @@ int local_resolve(int folder, const char *path, int flags) {
     return fd;
 }
 
-bool local_not_denied(Err *err) {
+void local_not_denied(Err *err) {
     if (err->kind == LH_DENIED) err->kind = LH_OFFLINE;
-    return false;
 }
 
 bool local_key(Str key, char out[STORE_KEY_MAX + 1], Err *err) {
