@@ -9,9 +9,9 @@ const Option query_body[] = {
     {"sql",                         LH_TEXT, AT(QueryBody, sql), REQUIRED, "one SELECT"},
     {"params",                 LH_JSON, AT(QueryBody, params), NULL, "values of ? or $1 in order"},
     {"format",                     LH_TEXT, AT(QueryBody, format), NULL, "of the answer; json, or what Accept names",
-     .choices = "json|ndjson|csv"},
-    {"limit",                             LH_INT, AT(QueryBody, limit), NULL,
-     "rows at most; 10000 for json, all for ndjson and csv", .min = 1, .max = 1e12},
+     .choices = "json|ndjson|csv|arrow"},
+    {"limit",                             LH_INT, AT(QueryBody, limit), NULL, "rows at most; 10000 for json, else all",
+     .min = 1, .max = 1e12},
     {"timeout_ms",      LH_INT, AT(QueryBody, timeout_ms), NULL, "time limit", .min = 1,
      .max = 86400000},
     {"as_of",                      LH_JSON, AT(QueryBody, as_of), NULL, "{\"dataset\": version}"},
@@ -25,9 +25,10 @@ typedef struct Format {
     RowsFormat rows;
 } Format;
 static const Format formats[] = {
-    {"json",   "application/json",     ROWS_JSON  },
-    {"ndjson", "application/x-ndjson", ROWS_NDJSON},
-    {"csv",    "text/csv",             ROWS_CSV   },
+    {"json",   "application/json",                    ROWS_JSON  },
+    {"ndjson", "application/x-ndjson",                ROWS_NDJSON},
+    {"csv",    "text/csv",                            ROWS_CSV   },
+    {"arrow",  "application/vnd.apache.arrow.stream", ROWS_ARROW },
 };
 
 static const Format *choose_format(const Call *call, const QueryBody *body) {

@@ -161,6 +161,10 @@ void cell_write_json(Text *out, const Cells *cells, size_t row);
 void write_csv_text(Text *out, Str text); /* quoted where it must be */
 void cell_write_csv(Text *out, const Cells *cells, size_t row);
 
+/* rows_arrow.c: rows_write of ROWS_ARROW. */
+bool rows_write_arrow(Rows *rows, int64_t limit, RowsSink *sink, void *context, RowsWritten *out,
+                      Err *err);
+
 /* scalars.c: text of single values, without quotes. */
 void write_int(Text *out, int64_t value);
 void write_uint(Text *out, uint64_t value);

@@ -45,7 +45,7 @@ Str rows_name(const Rows *rows, size_t column);
 Str rows_type(const Rows *rows, size_t column); /* SQL spelling */
 int64_t rows_scanned_bytes(const Rows *rows);   /* bytes of the data files planned */
 
-typedef enum RowsFormat { ROWS_JSON, ROWS_NDJSON, ROWS_CSV } RowsFormat;
+typedef enum RowsFormat { ROWS_JSON, ROWS_NDJSON, ROWS_CSV, ROWS_ARROW } RowsFormat;
 typedef bool RowsSink(void *context, Bytes data, Err *err);
 typedef struct RowsWritten {
     int64_t rows;
@@ -54,8 +54,8 @@ typedef struct RowsWritten {
 /* Writes all (or the first `limit`; 0: all) rows in pieces of about 64 KiB. ROWS_JSON is the whole
  * object of API.md "Query" but for its last members: {"columns":..,"rows":[..] and the caller adds
  * ,"row_count":.. and the rest. Integers and decimals that a double cannot hold are strings; NaN
- * and infinities are null in JSON. ROWS_CSV: RFC 4180, a header line, NULL is an empty field and
- * an empty string is "". */
+ * and infinities are null in JSON. ROWS_ARROW: an IPC stream. ROWS_CSV: RFC 4180, a header line,
+ * NULL is an empty field and an empty string is "". */
 bool rows_write(Rows *rows, RowsFormat format, int64_t limit, RowsSink *sink, void *context,
                 RowsWritten *out, Err *err);
 
