@@ -27,6 +27,7 @@ typedef struct Query {
     const Json *params; /* array or NULL */
     const Json *as_of;  /* {"dataset": version} or NULL */
     int64_t timeout_ms; /* LH_TIMEOUT past it; 0: none */
+    bool check;         /* the policy and the names alone: nothing runs, the Rows has no columns */
     bool trusted; /* SQL that we wrote ourselves: the policy is left out. Datasets by name only */
     /* asked about every 20 ms, on a thread of the engine; true ends it with LH_CANCELLED */
     bool (*cancelled)(void *context);

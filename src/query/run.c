@@ -184,7 +184,8 @@ static bool open_trusted(Rows *rows, const Query *query, Err *err) {
     if (duckdb_connect(rows->engine->trusted, &rows->connection) != DuckDBSuccess)
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     watch(rows, rows->connection);
-    return prepare(rows, rows->connection, query->sql, err) && start(rows, query->params, err);
+    return prepare(rows, rows->connection, query->sql, err) &&
+           (query->check || start(rows, query->params, err));
 }
 
 /* DuckDB binds a prepared statement over Parquet twice, once to prepare it and once to run it, and
@@ -194,7 +195,7 @@ static bool is_small(Rows *rows, const Query *query, const Shape *shape) {
     int64_t dataset_rows;
     Err ignored;
     bool params = query->params && query->params->kind != JSON_NULL;
-    if (!rows->engine->catalog || params || shape->parameters || shape->grows ||
+    if (!rows->engine->catalog || query->check || params || shape->parameters || shape->grows ||
         shape->tables != 1 || !shape->table.len)
         return false;
     return plan_load(&rows->plan, shape->table, &dataset_rows, &ignored) &&
@@ -209,7 +210,7 @@ static bool try_sandbox(Rows *rows, const Query *query, Str sql, bool small, Err
         if (!too_big || rows->plan.uncovered_len) return false;
     }
     return prepare(rows, connection, sql, err) &&
-           (rows->plan.uncovered_len || start(rows, query->params, err));
+           (rows->plan.uncovered_len || query->check || start(rows, query->params, err));
 }
 
 /* A dataset in a bucket that the sandbox does not know yet fails the first try. */
