@@ -57,8 +57,8 @@ TEST("buckets of the file join the two that are always there, and may give these
     Str path = write_config("[buckets.primary]\nroot = \"/p\"\n[buckets.archive]\nroot = \"/a\"\n");
     CHECK_OK(read_settings(&(AppOptions){.config_path = path}, &settings));
     CHECK_INT(settings.bucket_count, 3);
-    CHECK_STR(settings.buckets[0].root, "/p");
-    CHECK_STR(settings.buckets[1].name, "archive");
+    CHECK_STR(settings.buckets[0].name, "archive");
+    CHECK_STR(settings.buckets[1].root, "/p");
     CHECK_STR(settings.rescue, "rescue");
     forget();
 }
