@@ -47,7 +47,8 @@ static bool serve(const void *values, Err *err) {
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
-    if (!app_open(values, &app, err) || !gateway_open(app, &gateway, err)) return false;
+    if (!app_open(values, &app, err) || !app_sweep(app, err) || !gateway_open(app, &gateway, err))
+        return false;
     print_ready(app, gateway);
     log_info("no access keys are configured: only this machine may connect");
     wait_for_stop(&stop);

@@ -58,6 +58,7 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     app->query_timeout_ms = settings.query.timeout_ms;
     if (!dir_make(arena_cstr(&app->arena, settings.data_dir), err)) return false;
     if (!open_parts(app, &settings, err)) return false;
+    app->sweep_age_ms = settings.sweep_age_s * 1000;
     *out = TAKE(app);
     return true;
 }

@@ -30,12 +30,15 @@ typedef struct App {
     Jobs *jobs;
     HttpOptions http;         /* what the gateway listens with */
     int64_t query_timeout_ms; /* of a query that names none */
+    int64_t sweep_age_ms;     /* see app_sweep */
     int64_t started_ms;
     Arena arena;
 } App;
 
 bool app_open(const AppOptions *options, App **out, Err *err);
 void app_close(App **app);
+/* Starts a job that removes files which nothing names and which are older than sweep_age_ms. */
+bool app_sweep(App *app, Err *err);
 /* `lakehouse check`: opens and probes each part, one line each to standard output. */
 bool app_check(const AppOptions *options, Err *err);
 void app_config_template(FILE *to); /* `lakehouse init`: every key, commented */

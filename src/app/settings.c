@@ -29,6 +29,7 @@ static const Option gateway_options[] = {
 
 typedef struct StorageSettings {
     Str data_dir, rescue_bucket;
+    int64_t sweep_age_s;
 } StorageSettings;
 
 static const Option storage_options[] = {
@@ -36,7 +37,9 @@ static const Option storage_options[] = {
      "folder of the buckets that name no root of their own"},
     {"rescue_bucket", LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
      "bucket that reads fall back to; empty: none"},
-    {0            },
+    {"sweep_age_s",             LH_INT, AT(StorageSettings, sweep_age_s), "86400",
+     "at start, files that nothing names go when they are older; 0: never", .max = 1e9},
+    {0                  },
 };
 
 static const Option bucket_options[] = {
@@ -162,6 +165,7 @@ static bool read_storage(const AppOptions *options, Config *config, Arena *arena
     if (!config_section(config, "storage", storage_options, &storage, err)) return false;
     out->data_dir = options->data_dir.len ? options->data_dir : storage.data_dir;
     out->rescue = storage.rescue_bucket;
+    out->sweep_age_s = storage.sweep_age_s;
     return read_buckets(config, arena, out, err);
 }
 

@@ -16,6 +16,7 @@ typedef struct AiSettings {
 
 typedef struct Settings {
     Str data_dir, rescue;
+    int64_t sweep_age_s; /* 0: never */
     BucketOptions buckets[SETTINGS_BUCKETS_MAX];
     size_t bucket_count;
     QuerySettings query;

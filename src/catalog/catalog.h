@@ -113,6 +113,9 @@ bool catalog_rollback(Catalog *catalog, Str dataset, int64_t version, int64_t *n
                       Err *err);
 bool catalog_drop(Catalog *catalog, Str dataset, bool purge, Err *err);
 
+/* Removes files of a dataset that none of its versions names and that are older than before_ms. */
+bool catalog_sweep(Catalog *catalog, Str dataset, int64_t before_ms, int64_t *removed, Err *err);
+
 /* API.md "Catalog": GET of all, of one, of lineage. */
 bool catalog_write_list(Catalog *catalog, JsonWriter *w, Err *err);
 bool catalog_write_dataset(Catalog *catalog, Str name, int64_t version, JsonWriter *w, Err *err);

@@ -19,6 +19,14 @@ static bool number(const Json *json, const char *name, int64_t *out, Err *err) {
     return true;
 }
 
+/* Absent or null gives the fallback; anything else but an integer is damage, not absence. */
+static bool optional(const Json *json, const char *name, int64_t fallback, int64_t *out, Err *err) {
+    const Json *value = json_get(json, name);
+    if (value && value->kind != JSON_NULL) return number(json, name, out, err);
+    *out = fallback;
+    return true;
+}
+
 static bool small(const Json *json, const char *name, int32_t *out, Err *err) {
     int64_t value;
     if (!number(json, name, &value, err)) return false;
@@ -75,11 +83,13 @@ static bool read_schemas(const Json *json, Metadata *out, Err *err) {
 }
 
 static bool read_snapshot(const Json *json, Arena *arena, Snapshot *out, Err *err) {
-    const Json *parent = json_get(json, "parent-snapshot-id");
-    out->parent_id = parent && parent->kind == JSON_INT ? parent->integer : SNAPSHOT_NONE;
-    out->sequence = json_get_int(json, "sequence-number", 0);
-    out->schema_id = (int32_t)json_get_int(json, "schema-id", -1);
-    return number(json, "snapshot-id", &out->id, err) &&
+    int64_t schema_id;
+    if (!optional(json, "schema-id", -1, &schema_id, err)) return false;
+    if (schema_id < -1 || schema_id > INT32_MAX) return lacks(err, "schema-id");
+    out->schema_id = (int32_t)schema_id;
+    return optional(json, "parent-snapshot-id", SNAPSHOT_NONE, &out->parent_id, err) &&
+           optional(json, "sequence-number", 0, &out->sequence, err) &&
+           number(json, "snapshot-id", &out->id, err) &&
            number(json, "timestamp-ms", &out->at_ms, err) &&
            text(json, "manifest-list", &out->manifest_list, err) &&
            read_properties(json, "summary", arena, &out->summary, &out->summary_count, err);
@@ -93,8 +103,9 @@ static bool read_snapshots(const Json *json, Metadata *out, Err *err) {
     for (size_t i = 0; i < len; i++)
         if (!read_snapshot(&items[i], &out->arena, &out->snapshots[i], err)) return false;
     out->snapshot_count = len;
-    const Json *current = json_get(json, "current-snapshot-id");
-    out->current_snapshot_id = current && current->kind == JSON_INT ? current->integer : -1;
+    if (!optional(json, "current-snapshot-id", SNAPSHOT_NONE, &out->current_snapshot_id, err))
+        return false;
+    if (out->current_snapshot_id < SNAPSHOT_NONE) return lacks(err, "current-snapshot-id");
     if (out->current_snapshot_id >= 0 && !metadata_snapshot(out, out->current_snapshot_id))
         return lacks(err, "current-snapshot-id");
     return true;
@@ -151,8 +162,8 @@ static bool read_document(Metadata *out, Err *err) {
         return err_set(err, LH_IMPOSSIBLE,
                        "the table has Iceberg format version %lld; 1 to %d are read",
                        (long long)format, FORMAT_READ_MAX);
-    out->last_sequence = json_get_int(json, "last-sequence-number", 0);
-    return text(json, "table-uuid", &out->uuid, err) &&
+    return optional(json, "last-sequence-number", 0, &out->last_sequence, err) &&
+           text(json, "table-uuid", &out->uuid, err) &&
            text(json, "location", &out->location, err) &&
            number(json, "last-updated-ms", &out->last_updated_ms, err) &&
            small(json, "last-column-id", &out->last_column_id, err) &&

@@ -124,17 +124,21 @@ static bool copy(Ingest *in, Str select, Err *err) {
     return true;
 }
 
+static void drop_data(Ingest *in) {
+    Err ignored;
+    store_remove(bucket_store(in->home), in->data.key, &ignored);
+}
+
 static bool adopt(Ingest *in, Err *err) {
     char uuid[UUID_SIZE];
     ObjectInfo info;
     if (in->data.rows == 0) return true; /* a version without a file */
     random_uuid(uuid);
     in->data.key = arena_print(&in->arena, "%.*s/data/%s.parquet", SHOW(in->location), uuid);
-    if (!store_adopt(bucket_store(in->home), in->staged, in->data.key, NULL, &info, err))
-        return false;
-    in->staged[0] = 0;
-    in->adopted = true;
-    return true;
+    in->adopted = store_adopt(bucket_store(in->home), in->staged, in->data.key, NULL, &info, err);
+    if (in->adopted) return in->staged[0] = 0, true;
+    drop_data(in); /* it may be there, only not durably; nobody else knows its name */
+    return false;
 }
 
 static void write_verdict(JsonWriter *w, Str column, Str kind, double confidence) {
@@ -187,7 +191,6 @@ static bool is_unknown(const Err *err) {
 
 static bool commit(Ingest *in, Err *err) {
     Property pii = {STR(PROPERTY_PII), pii_property(in)};
-    Err ignored;
     in->lineage = (Lineage){.source_system = in->file->source_system,
                             .source = in->file->source,
                             .rows = in->data.rows,
@@ -203,8 +206,7 @@ static bool commit(Ingest *in, Err *err) {
                      .property_count = 1,
                      .lineage = in->lineage};
     if (catalog_commit(in->catalog, &commit, &in->version, err)) return true;
-    if (in->adopted && !is_unknown(err))
-        store_remove(bucket_store(in->home), in->data.key, &ignored);
+    if (in->adopted && !is_unknown(err)) drop_data(in);
     return false;
 }
 

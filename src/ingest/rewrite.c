@@ -42,6 +42,7 @@ static Str select_kept(Rewrite *rewrite, bool trusted) {
 static bool check_predicate(Rewrite *rewrite, Err *err) {
     OWNED(rows_close) Rows *rows = NULL;
     Query query = {.sql = select_kept(rewrite, false),
+                   .check = true,
                    .cancelled = rewrite->what->cancelled,
                    .context = rewrite->what->context};
     return rewrite->what->where.len == 0 || query_open(rewrite->engine, &query, &rows, err);
@@ -58,12 +59,16 @@ static bool copy_kept(Rewrite *rewrite, Err *err) {
 static bool adopt_kept(Rewrite *rewrite, Err *err) {
     char uuid[UUID_SIZE];
     ObjectInfo info;
+    Err ignored;
     random_uuid(uuid);
     rewrite->data.key = arena_print(&rewrite->arena, "%.*s/data/%s.parquet",
                                     SHOW(table_location_key(rewrite->table)), uuid);
     if (!store_adopt(bucket_store(rewrite->bucket), rewrite->staged, rewrite->data.key, NULL, &info,
-                     err))
+                     err)) {
+        /* It may be there, only not durably; nobody else knows its name. */
+        store_remove(bucket_store(rewrite->bucket), rewrite->data.key, &ignored);
         return false;
+    }
     rewrite->staged[0] = 0;
     return true;
 }

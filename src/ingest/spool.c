@@ -41,12 +41,20 @@ static bool look_at(Spool *spool, Bytes piece, Err *err) {
     return !is_csv(spool) || csv_scan(&spool->csv, piece, false, err);
 }
 
+/* A .csv that was written where the comma is the decimal sign has semicolons. */
+static char choose_delimiter(Format format, bool guess, Str head) {
+    size_t at;
+    Str rest = head, line = str_until(&rest, '\n');
+    if (format == FORMAT_TSV) return '\t';
+    return !guess && str_find(line, STR(","), &at) ? ',' : csv_delimiter(head);
+}
+
 /* With enough of the body, or all of it, in `head`. */
 static bool tell_format(Spool *spool, Err *err) {
     Str head = text_str(&spool->head);
     bool guess = spool->format == FORMAT_AUTO;
     spool->format = format_detect(spool->format, head);
-    spool->csv.delimiter = guess ? csv_delimiter(head) : spool->format == FORMAT_TSV ? '\t' : ',';
+    spool->csv.delimiter = choose_delimiter(spool->format, guess, head);
     spool->told = true;
     return look_at(spool, text_bytes(&spool->head), err);
 }

@@ -41,7 +41,7 @@ struct Engine {
     int running, sandboxes;
     /* watch.c */
     pthread_t watcher;
-    bool watcher_started, closing;
+    bool watcher_started, watcher_sleeps, closing;
     pthread_mutex_t watch_lock;
     pthread_cond_t watch_wake;
     Watched *watched;
@@ -57,6 +57,11 @@ bool instance_open(const Engine *engine, const char *spill_name, duckdb_database
 bool instance_run(duckdb_connection connection, Str sql, Err *err);
 
 bool write_setup(duckdb_connection connection, Err *err); /* write.c: its table function */
+/* A table function of one UBIGINT, the address of what it reads; for the trusted instance alone. */
+bool table_function_add(duckdb_connection connection, const char *name,
+                        duckdb_table_function_bind_t bind, duckdb_table_function_init_t init,
+                        duckdb_table_function_t rows, Err *err);
+bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
 
 /* sandbox.c */
 /* Whether the newest sandbox may read below `directory`. */
@@ -87,11 +92,20 @@ void watch_remove(Engine *engine, Watched *watched);
 void watch_drain(Engine *engine, Watched *watched); /* interrupts now and until it is removed */
 ErrKind watch_why(Engine *engine, Watched *watched);
 
+/* What the policy's walk saw, for choosing how to run the statement. */
+typedef struct Shape {
+    Str table;       /* the one that was named last */
+    size_t tables;   /* names in FROM, WITH names included */
+    bool parameters; /* $1, ? */
+    bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
+    bool filtered;   /* there is a WHERE */
+} Shape;
+
 /* policy.c: LH_DENIED "sql_forbidden", LH_INVALID "sql_error". *out is the SQL to run: the user's,
  * with names like ns.t spelled as the one name "ns$t". */
-bool policy_check(Conn *conn, Str sql, Text *out, Err *err);
+bool policy_check(Conn *conn, Str sql, Text *out, Shape *shape, Err *err);
 /* The walk over the JSON form of one statement; apart for the fuzzer. */
-bool policy_walk(Str ast, Str sql, Text *out, Err *err);
+bool policy_walk(Str ast, Str sql, Text *out, Shape *shape, Err *err);
 
 /* resolve.c: datasets as DuckDB sees them. A Plan is the thread's own while it prepares. */
 typedef struct Source {
@@ -113,7 +127,9 @@ typedef struct Plan {
     Err err;
 } Plan;
 bool plan_check(Plan *plan, Err *err); /* as_of's shape */
-void plan_enter(Plan *plan);           /* NULL leaves */
+/* Loads the dataset and holds it for the scan that will ask. *rows of its version. */
+bool plan_load(Plan *plan, Str name, int64_t *rows, Err *err);
+void plan_enter(Plan *plan); /* NULL leaves */
 void plan_close(Plan *plan);
 void resolve_setup(duckdb_database database);
 
@@ -150,6 +166,10 @@ void cell_write_json(Text *out, const Cells *cells, size_t row);
 void write_csv_text(Text *out, Str text); /* quoted where it must be */
 void cell_write_csv(Text *out, const Cells *cells, size_t row);
 
+/* rows_arrow.c: rows_write of ROWS_ARROW. */
+bool rows_write_arrow(Rows *rows, int64_t limit, RowsSink *sink, void *context, RowsWritten *out,
+                      Err *err);
+
 /* scalars.c: text of single values, without quotes. */
 void write_int(Text *out, int64_t value);
 void write_uint(Text *out, uint64_t value);
@@ -171,6 +191,7 @@ struct Rows {
     duckdb_result result;
     duckdb_data_chunk chunk;
     bool has_slot, has_result, ended, broken;
+    bool held; /* the result is whole, nothing is running */
     Str sql;
     Cells *columns;
     size_t column_count;

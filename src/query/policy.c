@@ -36,6 +36,7 @@ typedef struct Policy {
     Str sql;
     Rename renames[RENAMES_MAX];
     size_t rename_count;
+    Shape *shape;
     Arena *arena;
     Err *err;
 } Policy;
@@ -161,8 +162,10 @@ static bool check_table(Policy *p, const Json *node) {
     if (!is_plain_name(table) || is_reserved(table) || is_reserved(schema) ||
         is_one_of(schema, schemas) || (schema.len && !is_plain_name(schema)))
         return forbid(p, node, "only datasets can be read, not '%.*s'", SHOW(table));
+    p->shape->tables++;
+    p->shape->table = table;
     if (schema.len && !str_equal_nocase(schema, STR("main")))
-        return add_rename(p, node, schema, table);
+        return p->shape->table = (Str){0}, add_rename(p, node, schema, table);
     return true;
 }
 
@@ -308,11 +311,23 @@ static bool is_table_ref(const Json *node) {
     return json_get(node, "sample") && json_get(node, "alias");
 }
 
+static void note_shape(Shape *shape, const Json *node, Str type) {
+    static const char *const growing[] = {"JOIN",  "TABLE_FUNCTION",     "SET_OPERATION_NODE",
+                                          "PIVOT", "RECURSIVE_CTE_NODE", "EXPRESSION_LIST",
+                                          NULL};
+    const Json *where = json_get(node, "where_clause");
+    Str function = json_get_text(node, "function_name", (Str){0});
+    if (is_one_of(type, growing) || str_equal_nocase(function, STR("unnest"))) shape->grows = true;
+    if (str_is(type, "VALUE_PARAMETER")) shape->parameters = true;
+    if (where && where->kind != JSON_NULL) shape->filtered = true;
+}
+
 static bool walk(Policy *p, const Json *node) {
     static const char *const refs[] = {"SUBQUERY",        "JOIN",  "EMPTY",
                                        "EXPRESSION_LIST", "PIVOT", NULL};
     if (node->kind != JSON_OBJECT) return walk_children(p, node);
     Str type = json_get_text(node, "type", (Str){0});
+    note_shape(p->shape, node, type);
     if (str_is(type, "BASE_TABLE") && !check_table(p, node)) return false;
     if (str_is(type, "TABLE_FUNCTION")) return check_table_function(p, node);
     if (str_is(type, "SHOW_REF"))
@@ -365,7 +380,14 @@ static bool syntax_error(Str sql, const Json *answer, Err *err) {
     return err_code(err, LH_INVALID, "sql_error", "%.*s", SHOW(message));
 }
 
-bool policy_walk(Str ast, Str sql, Text *out, Err *err) {
+/* The same text within the statement, which outlives the tree; empty when it is written otherwise.
+ */
+static Str find_text(Str sql, Str name) {
+    size_t at;
+    return str_find(sql, name, &at) ? str_slice(sql, at, at + name.len) : (Str){0};
+}
+
+bool policy_walk(Str ast, Str sql, Text *out, Shape *shape, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     const Json *answer;
     Err unread;
@@ -376,9 +398,10 @@ bool policy_walk(Str ast, Str sql, Text *out, Err *err) {
     if (!statements || statements->kind != JSON_ARRAY || statements->len != 1)
         return err_code(err, LH_DENIED, "sql_forbidden", "exactly one SELECT is accepted, not %zu",
                         statements && statements->kind == JSON_ARRAY ? statements->len : 0);
-    Policy policy = {.sql = sql, .arena = &arena, .err = err};
+    Policy policy = {.sql = sql, .shape = shape, .arena = &arena, .err = err};
     if (!check_ctes(&policy, statements) || !walk(&policy, statements)) return false;
     apply_renames(&policy, out);
+    shape->table = shape->tables == 1 ? find_text(sql, shape->table) : (Str){0};
     return true;
 }
 
@@ -412,14 +435,14 @@ static bool serialize(Conn *conn, Str sql, duckdb_result *result, Str *ast) {
     return true;
 }
 
-bool policy_check(Conn *conn, Str sql, Text *out, Err *err) {
+bool policy_check(Conn *conn, Str sql, Text *out, Shape *shape, Err *err) {
     duckdb_result result = {0};
     Str ast = {0};
     if (!check_text(sql, err)) return false;
     bool ok = serialize(conn, sql, &result, &ast);
     if (!ok) sql_error(duckdb_result_error(&result), sql, err);
     duckdb_destroy_result(&result);
-    if (ok) ok = policy_walk(ast, sql, out, err);
+    if (ok) ok = policy_walk(ast, sql, out, shape, err);
     free((char *)ast.data);
     return ok;
 }

@@ -27,8 +27,10 @@ typedef struct Query {
     const Json *params; /* array or NULL */
     const Json *as_of;  /* {"dataset": version} or NULL */
     int64_t timeout_ms; /* LH_TIMEOUT past it; 0: none */
+    bool check;         /* the policy and the names alone: nothing runs, the Rows has no columns */
     bool trusted; /* SQL that we wrote ourselves: the policy is left out. Datasets by name only */
-    bool (*cancelled)(void *context); /* asked about every 20 ms; true ends it with LH_CANCELLED */
+    /* asked about every 20 ms, on a thread of the engine; true ends it with LH_CANCELLED */
+    bool (*cancelled)(void *context);
     void *context;
 } Query;
 
@@ -43,7 +45,7 @@ Str rows_name(const Rows *rows, size_t column);
 Str rows_type(const Rows *rows, size_t column); /* SQL spelling */
 int64_t rows_scanned_bytes(const Rows *rows);   /* bytes of the data files planned */
 
-typedef enum RowsFormat { ROWS_JSON, ROWS_NDJSON, ROWS_CSV } RowsFormat;
+typedef enum RowsFormat { ROWS_JSON, ROWS_NDJSON, ROWS_CSV, ROWS_ARROW } RowsFormat;
 typedef bool RowsSink(void *context, Bytes data, Err *err);
 typedef struct RowsWritten {
     int64_t rows;
@@ -52,10 +54,14 @@ typedef struct RowsWritten {
 /* Writes all (or the first `limit`; 0: all) rows in pieces of about 64 KiB. ROWS_JSON is the whole
  * object of API.md "Query" but for its last members: {"columns":..,"rows":[..] and the caller adds
  * ,"row_count":.. and the rest. Integers and decimals that a double cannot hold are strings; NaN
- * and infinities are null in JSON. ROWS_CSV: RFC 4180, a header line, NULL is an empty field and
- * an empty string is "". */
+ * and infinities are null in JSON. ROWS_ARROW: an IPC stream. ROWS_CSV: RFC 4180, a header line,
+ * NULL is an empty field and an empty string is "". */
 bool rows_write(Rows *rows, RowsFormat format, int64_t limit, RowsSink *sink, void *context,
                 RowsWritten *out, Err *err);
+
+/* All (or the first `limit`) rows as one Parquet file without a name: *fd is the caller's to close.
+ */
+bool rows_parquet(Rows *rows, int64_t limit, int *fd, uint64_t *size, RowsWritten *out, Err *err);
 
 /* The next batch as values, for code of ours that reads columns. Columns are read through the
  * accessors until the next call. *count 0 at the end. */

@@ -18,14 +18,14 @@ void plan_enter(Plan *plan) {
     current = plan;
 }
 
+static void close_source(Source *source) {
+    duckdb_destroy_value(&source->files);
+    duckdb_destroy_value(&source->columns);
+    table_release(&source->table);
+}
+
 void plan_close(Plan *plan) {
-    for (size_t i = 0; i < plan->len; i++) {
-        Source *source = &plan->sources[i];
-        duckdb_destroy_value(&source->files);
-        duckdb_destroy_value(&source->columns);
-        table_release(&source->table);
-    }
-    plan->len = 0;
+    while (plan->len > 0) close_source(&plan->sources[--plan->len]);
 }
 
 /* Names in SQL are not case sensitive; policy_check spelled ns.t as "ns$t". */
@@ -152,8 +152,16 @@ static Source *find_source(Plan *plan, Str name, Err *err) {
     }
     Source *source = &plan->sources[plan->len];
     *source = (Source){.name = name};
-    plan->len++; /* so that what a failed load leaves is released with the rest */
-    return load_source(plan, source, err) ? source : NULL;
+    if (load_source(plan, source, err)) return plan->len++, source;
+    close_source(source);
+    return NULL;
+}
+
+bool plan_load(Plan *plan, Str name, int64_t *rows, Err *err) {
+    Source *source = find_source(plan, dataset_name(name, plan->arena), err);
+    if (!source) return false;
+    *rows = table_rows(source->table);
+    return true;
 }
 
 static void on_unknown_table(duckdb_replacement_scan_info info, const char *written, void *data) {

@@ -112,6 +112,7 @@ static bool write_all(Writer *w, RowsFormat format, int64_t limit, RowsWritten *
 
 bool rows_write(Rows *rows, RowsFormat format, int64_t limit, RowsSink *sink, void *context,
                 RowsWritten *out, Err *err) {
+    if (format == ROWS_ARROW) return rows_write_arrow(rows, limit, sink, context, out, err);
     Writer writer = {.rows = rows, .sink = sink, .context = context};
     RowsWritten done = {0};
     bool ok = write_all(&writer, format, limit, &done, err);

@@ -10,7 +10,9 @@
 #include <time.h>
 
 #define PARAMS_MAX 1000
-#define SANDBOX_TRIES 3 /* others may replace the sandbox in between */
+#define HELD_ROWS_MAX 50000
+#define FILTERED_ROWS_MAX 1000000 /* of the dataset, when there is a WHERE */
+#define SANDBOX_TRIES 3           /* others may replace the sandbox in between */
 
 static bool take_slot(Engine *engine, int64_t wait_ms, Err *err) {
     struct timespec until;
@@ -123,14 +125,8 @@ static bool prepare(Rows *rows, duckdb_connection connection, Str sql, Err *err)
     return fail(rows, duckdb_prepare_error(rows->statement), err);
 }
 
-static bool start(Rows *rows, const Json *params, Err *err) {
-    if (!bind_params(rows, params, err)) return false;
-    bool ok = duckdb_execute_prepared_streaming(rows->statement, &rows->result) == DuckDBSuccess;
-    rows->has_result = true;
-    if (!ok) {
-        rows->ended = true;
-        return fail(rows, duckdb_result_error(&rows->result), err);
-    }
+static bool open_columns(Rows *rows, Err *err) {
+    bool ok = true;
     rows->column_count = duckdb_column_count(&rows->result);
     rows->columns = arena_array(&rows->arena, Cells, rows->column_count);
     for (size_t i = 0; i < rows->column_count; i++) {
@@ -142,6 +138,26 @@ static bool start(Rows *rows, const Json *params, Err *err) {
         if (!ok) return err_while(err, "column '%.*s'", SHOW(rows->columns[i].name));
     }
     return true;
+}
+
+static bool start(Rows *rows, const Json *params, Err *err) {
+    if (!bind_params(rows, params, err)) return false;
+    rows->has_result = true;
+    if (duckdb_execute_prepared_streaming(rows->statement, &rows->result) == DuckDBSuccess)
+        return open_columns(rows, err);
+    rows->ended = true;
+    return fail(rows, duckdb_result_error(&rows->result), err);
+}
+
+/* All of the result, held by DuckDB. */
+static bool run_at_once(Rows *rows, duckdb_connection connection, Str sql, Err *err) {
+    const char *text = arena_cstr(&rows->arena, sql);
+    rows->has_result = rows->held = true;
+    if (duckdb_query(connection, text, &rows->result) == DuckDBSuccess) return true;
+    fail(rows, duckdb_result_error(&rows->result), err);
+    duckdb_destroy_result(&rows->result);
+    rows->has_result = rows->held = false;
+    return false;
 }
 
 static Rows *rows_new(Engine *engine, const Query *query) {
@@ -168,20 +184,52 @@ static bool open_trusted(Rows *rows, const Query *query, Err *err) {
     if (duckdb_connect(rows->engine->trusted, &rows->connection) != DuckDBSuccess)
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     watch(rows, rows->connection);
-    return prepare(rows, rows->connection, query->sql, err) && start(rows, query->params, err);
+    return prepare(rows, rows->connection, query->sql, err) &&
+           (query->check || start(rows, query->params, err));
+}
+
+/* DuckDB binds a prepared statement over Parquet twice, once to prepare it and once to run it, and
+ * only prepared statements can be streamed. For a lookup in one dataset the second time costs more
+ * than the work; a result that cannot be large is therefore held, not streamed. */
+static bool is_small(Rows *rows, const Query *query, const Shape *shape) {
+    int64_t dataset_rows;
+    Err ignored;
+    bool params = query->params && query->params->kind != JSON_NULL;
+    if (!rows->engine->catalog || query->check || params || shape->parameters || shape->grows ||
+        shape->tables != 1 || !shape->table.len)
+        return false;
+    return plan_load(&rows->plan, shape->table, &dataset_rows, &ignored) &&
+           dataset_rows <= (shape->filtered ? FILTERED_ROWS_MAX : HELD_ROWS_MAX);
+}
+
+static bool try_sandbox(Rows *rows, const Query *query, Str sql, bool small, Err *err) {
+    duckdb_connection connection = rows->conn->handle;
+    if (small) {
+        if (run_at_once(rows, connection, sql, err)) return true;
+        bool too_big = err->kind == LH_TOO_BIG || err->kind == LH_FULL;
+        if (!too_big || rows->plan.uncovered_len) return false;
+    }
+    return prepare(rows, connection, sql, err) &&
+           (rows->plan.uncovered_len || query->check || start(rows, query->params, err));
 }
 
 /* A dataset in a bucket that the sandbox does not know yet fails the first try. */
 static bool open_sandboxed(Rows *rows, const Query *query, Err *err) {
     OWNED(text_close) Text sql = {0};
+    Shape shape = {0};
+    bool small = false;
     rows->plan.sandboxed = true;
     for (int tries = 0;; tries++) {
         if (!conn_acquire(rows->engine, &rows->conn, err)) return false;
         watch(rows, rows->conn->handle);
-        if (tries == 0 && !policy_check(rows->conn, query->sql, &sql, err)) return false;
-        bool ok = prepare(rows, rows->conn->handle, text_str(&sql), err);
+        if (tries == 0) {
+            if (!policy_check(rows->conn, query->sql, &sql, &shape, err)) return false;
+            small = is_small(rows, query, &shape);
+        }
+        bool ok =
+            rows->plan.uncovered_len == 0 && try_sandbox(rows, query, text_str(&sql), small, err);
         if (rows->plan.uncovered_len == 0 || tries == SANDBOX_TRIES)
-            return ok && start(rows, query->params, err);
+            return ok && (!rows->held || open_columns(rows, err));
         watch_remove(rows->engine, &rows->watched);
         duckdb_destroy_prepare(&rows->statement);
         conn_release(rows->engine, &rows->conn, false);
@@ -211,7 +259,7 @@ bool engine_run(Engine *engine, Str sql, bool (*cancelled)(void *), void *contex
 
 static void drain(Rows *rows) {
     duckdb_destroy_data_chunk(&rows->chunk);
-    if (!rows->has_result || rows->ended) return;
+    if (!rows->has_result || rows->ended || rows->held) return;
     watch_drain(rows->engine, &rows->watched);
     while ((rows->chunk = duckdb_fetch_chunk(rows->result)))
         duckdb_destroy_data_chunk(&rows->chunk);

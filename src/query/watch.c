@@ -1,8 +1,13 @@
 /* One thread that looks at every running query each 20 ms. DuckDB forgets an interrupt that comes
- * while a connection is between two calls, so it is repeated until the query is over. */
+ * while a connection is between two calls, so it is repeated until the query is over.
+ *
+ * The thread goes on looking for two seconds after the last query before it sleeps: waking it costs
+ * a short query as much as its own work. */
 #include "query/engine.h"
 
 #include <errno.h>
+
+#define IDLE_PERIODS 100
 
 static void look(Watched *watched) {
     if (watched->why == LH_OK && watched->deadline_us && clock_us() >= watched->deadline_us)
@@ -25,12 +30,15 @@ static void wait_period(Engine *engine) {
 
 static void *watch_run(void *context) {
     Engine *engine = context;
+    int idle = 0;
     pthread_mutex_lock(&engine->watch_lock);
     while (!engine->closing) {
-        if (engine->watched)
-            wait_period(engine);
-        else
+        idle = engine->watched ? 0 : idle + 1;
+        engine->watcher_sleeps = idle > IDLE_PERIODS;
+        if (engine->watcher_sleeps)
             pthread_cond_wait(&engine->watch_wake, &engine->watch_lock);
+        else
+            wait_period(engine);
         for (Watched *w = engine->watched; w; w = w->next) look(w);
     }
     pthread_mutex_unlock(&engine->watch_lock);
@@ -63,12 +71,11 @@ void watch_close(Engine *engine) {
 
 void watch_add(Engine *engine, Watched *watched) {
     pthread_mutex_lock(&engine->watch_lock);
-    bool idle = engine->watched == NULL;
     watched->next = engine->watched;
     watched->link = &engine->watched;
     if (watched->next) watched->next->link = &watched->next;
     engine->watched = watched;
-    if (idle) pthread_cond_signal(&engine->watch_wake);
+    if (engine->watcher_sleeps) pthread_cond_signal(&engine->watch_wake);
     pthread_mutex_unlock(&engine->watch_lock);
 }
 

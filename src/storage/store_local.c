@@ -35,8 +35,9 @@ int local_resolve(int folder, const char *path, int flags) {
     return fd;
 }
 
-void local_not_denied(Err *err) {
+bool local_not_denied(Err *err) {
     if (err->kind == LH_DENIED) err->kind = LH_OFFLINE;
+    return false;
 }
 
 bool local_key(Str key, char out[STORE_KEY_MAX + 1], Err *err) {

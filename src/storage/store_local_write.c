@@ -3,7 +3,8 @@
  * A commit stamps the finished file with a new time, makes its bytes durable, puts it in place and
  * makes the folder durable; each folder that had to be made was made durable in its own parent
  * before it could be used. Conditions hold because every commit and removal of this process takes
- * the lock of its key's stripe, and "if absent" is link(), which the kernel decides. */
+ * the lock of its key's stripe, and "if absent" is a rename that replaces nothing, or link(), which
+ * the kernel decides between all processes. */
 #include "storage/store_local.h"
 
 #include "base/clock.h"
@@ -116,21 +117,29 @@ static bool place_failed(int folder, const char *name, const Placement *place, E
     return err_set(err, LH_PRECONDITION, "'%s' exists", place->key);
 }
 
+/* Takes the name only when nothing has it. Network file systems know link() but not this flag;
+ * some others know no links. */
+static int move_if_absent(const Placement *place, int folder, const char *name) {
+    int rc = renameat2(place->from_folder, place->from_name, folder, name, RENAME_NOREPLACE);
+    if (rc == 0 || (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)) return rc;
+    rc = linkat(place->from_folder, place->from_name, folder, name, 0);
+    if (rc == 0) unlinkat(place->from_folder, place->from_name, 0);
+    return rc;
+}
+
 /* ENOENT from here means that the folder was pruned by another process: the caller tries again. */
 static bool place_in(int folder, const char *name, const Placement *place, Err *err) {
     bool if_absent = place->condition && place->condition->if_absent;
     for (int tries = 0;; tries++) {
-        int rc = if_absent ? linkat(place->from_folder, place->from_name, folder, name, 0)
+        int rc = if_absent ? move_if_absent(place, folder, name)
                            : renameat(place->from_folder, place->from_name, folder, name);
-        if (rc == 0) break;
-        bool blocked = errno == EISDIR || errno == EEXIST;
+        if (rc == 0) return true;
         int number = errno;
+        bool blocked = number == EISDIR || number == EEXIST;
         if (blocked && tries == 0 && folder_gave_way(folder, name)) continue;
         errno = number;
         return place_failed(folder, name, place, err);
     }
-    if (if_absent) unlinkat(place->from_folder, place->from_name, 0);
-    return true;
 }
 
 typedef enum PlaceResult { PLACED, PLACE_AGAIN, PLACE_FAILED } PlaceResult;

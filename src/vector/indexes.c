@@ -79,8 +79,7 @@ static bool not_found(const Indexes *indexes, Str name, Err *err) {
     return err_code(err, LH_MISSING, "index_not_found", "no index named '%.*s'", len, name.data);
 }
 
-/* Also a broken one. */
-static bool find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
+bool indexes_find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
     bool found;
     pthread_rwlock_rdlock(&indexes->lock);
     size_t at = entry_place(indexes, name, &found);
@@ -96,7 +95,7 @@ static bool find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
 
 bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
     IndexEntry *entry = NULL;
-    if (!find_any(indexes, name, &entry, err)) return false;
+    if (!indexes_find_any(indexes, name, &entry, err)) return false;
     if (!entry->index) {
         *err = entry->broken;
         index_entry_release(&entry);
@@ -248,7 +247,7 @@ bool index_drop(Indexes *indexes, Str name, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     IndexEntry *listed = NULL;
     bool found;
-    if (!find_any(indexes, name, &entry, err)) return false;
+    if (!indexes_find_any(indexes, name, &entry, err)) return false;
     if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
     if (!remove_files(bucket_store(bucket), &entry->meta, err)) return false;
     pthread_rwlock_wrlock(&indexes->lock);
@@ -312,7 +311,7 @@ bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err) {
 
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
-    if (!find_any(indexes, name, &entry, err)) return false;
+    if (!indexes_find_any(indexes, name, &entry, err)) return false;
     index_entry_write(indexes, entry, w);
     return true;
 }

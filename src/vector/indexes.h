@@ -43,6 +43,8 @@ void index_entry_release(IndexEntry **entry);
 /* Held until index_entry_release. LH_MISSING "index_not_found" with a hint; a broken index answers
  * why it is. */
 bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err);
+/* The same, a broken one as well. */
+bool indexes_find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err);
 /* Takes a name for a build: LH_CONFLICT "index_exists" when it is there or being built. */
 bool indexes_reserve(Indexes *indexes, Str name, Err *err);
 void indexes_unreserve(Indexes *indexes, Str name);

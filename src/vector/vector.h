@@ -38,6 +38,9 @@ bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err);
 /* The names of the indexes that a dataset feeds. */
 void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names, size_t *count);
 
+/* Removes files below vectors/ that no index names and that are older than before_ms. */
+bool indexes_sweep(Indexes *indexes, Str bucket, int64_t before_ms, int64_t *removed, Err *err);
+
 typedef struct Search { /* POST /vectors/search */
     Str index, query, filter, mode;
     const Json *vector;

@@ -113,6 +113,27 @@ await check('indexes are there after a restart, say when they are stale, and hol
   problem(await call(server, 'DELETE', '/catalog/datasets/animals'), 409, 'dataset_in_use')
 })
 
+await check('what a crash left goes at a later start, and nothing else', async () => {
+  const object = key => `/storage/buckets/primary/objects/${key}`
+  const strays = ['warehouse/main/animals/data/stray.parquet', 'warehouse/main/animals/data/stray-2.parquet',
+    'vectors/animals/hnsw/stray.idx', 'vectors/unknown/hnsw/stray.idx']
+  for (const key of strays) same((await call(server, 'PUT', object(key), 'x')).status, 201)
+  same((await call(server, 'PUT', object('raw/mine'), 'x')).status, 201)
+  await new Promise(resolve => setTimeout(resolve, 1100))
+  await server.stop()
+  server = await startServer(data, { env: { LAKEHOUSE_STORAGE_SWEEP_AGE_S: '1' } })
+  for (let i = 0; i < 100; i++) {
+    const { json: [job] } = await call(server, 'GET', '/jobs')
+    if (job.state === 'succeeded') { same(job.result, { files_removed: 4 }); break }
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  for (const key of strays) same((await call(server, 'GET', object(key))).status, 404, key)
+  same((await call(server, 'GET', object('raw/mine'))).status, 200)
+  same((await search({ query: 'an insect with honey', k: 1 })).json.hits[0].doc_id, '5')
+  for (const version of [1, 2])
+    same((await call(server, 'POST', '/query', { sql: 'SELECT count(*) FROM animals', as_of: { animals: version } })).json.rows, [[5 + version]])
+})
+
 await check('lineage leads from the source over the dataset to its indexes', async () => {
   const { nodes, edges } = (await call(server, 'GET', '/catalog/lineage/animals')).json
   same(nodes.map(n => n.kind), ['dataset', 'source', 'index'])

@@ -9,8 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     OWNED(text_close) Text out = {0};
     Str ast = {(const char *)data, size}, sql = str_until(&ast, '\0');
+    Shape shape = {0};
     Err err = {0};
-    if (policy_walk(ast, sql, &out, &err)) {
+    if (policy_walk(ast, sql, &out, &shape, &err)) {
         assert(out.len <= sql.len + 64 * 512 + ast.len);
         return 0;
     }

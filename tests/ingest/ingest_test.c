@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <unistd.h>
+#include <zstd.h>
 
 static Err err;
 static Arena arena;
@@ -146,10 +147,28 @@ TEST("tabs, semicolons and byte order marks under auto") {
                         "a;b\n1,5;x\n2,5;y\n")));
     CHECK_STR(types_of("semicolons"), "a:VARCHAR b:VARCHAR");
     CHECK_STR(ask("SELECT a FROM semicolons WHERE b = 'x'"), "\"1,5\"");
+    CHECK_OK(ingest("semicolons", "csv", "replace", STR("a;b\n1;2\n")));
+    CHECK_STR(types_of("semicolons"), "a:BIGINT b:BIGINT");
+    CHECK_OK(ingest("semicolons", "csv", "replace", STR("a;x,b\n1;y,2\n")));
+    CHECK_STR(types_of("semicolons"), "a;x:VARCHAR b:BIGINT");
     CHECK_OK(ingest("tabs", "tsv", "create", STR("a\tb\n1\tx, y\n")));
     CHECK_STR(ask("SELECT b FROM tabs"), "\"x, y\"");
     CHECK_OK(ingest("tabs", "auto", "replace", STR("c\td\n1\t2\n")));
     CHECK_STR(types_of("tabs"), "c:BIGINT d:BIGINT");
+}
+
+TEST("a compressed body is a body, whether its encoding was named or not") {
+    OWNED(text_close) Text csv = {0};
+    text_add(&csv, STR("a,b\n"));
+    for (int i = 0; i < 30000; i++) text_print(&csv, "%d,text %d\n", i, i);
+    size_t bound = ZSTD_compressBound(csv.len);
+    char *zstd = arena_alloc(&arena, bound);
+    size_t size = ZSTD_compress(zstd, bound, csv.data, csv.len, 3);
+    CHECK_OK(ingest("packed", "auto", "create", (Str){zstd, size}));
+    CHECK_STR(ask("SELECT sum(a) FROM packed"), "449985000");
+    CHECK(!ingest("packed", "auto", "replace", (Str){zstd, size - 7}));
+    CHECK_STR(str_from(err_word(&err)), "truncated_body");
+    CHECK_STR(ask("SELECT count(*) FROM packed"), "30000");
 }
 
 TEST("an all-text file keeps its first line as names; odd ones are warned of") {

@@ -170,6 +170,34 @@ TEST("the bytes of the planned files are known") {
     CHECK_INT(rows_scanned_bytes(rows), table_bytes(table));
 }
 
+TEST("a result that is held and one that is streamed are the same") {
+    CHECK_INT(number("SELECT max(id) FROM sales WHERE id < 120", NULL), 119);
+    CHECK_INT(
+        number("SELECT max(a.id) FROM sales a JOIN sales b USING (id) WHERE a.id < 120", NULL),
+        119);
+    OWNED(rows_close) Rows *rows = NULL;
+    size_t count, all = 0;
+    Query query = {.sql = STR("SELECT id FROM sales WHERE id >= $1"), .params = NULL};
+    CHECK_OK(json_read(STR("[10]"), &arena, &query.params, &err));
+    CHECK_OK(query_open(lake.engine, &query, &rows, &err));
+    for (CHECK_OK(rows_next(rows, &count, &err)); count; CHECK_OK(rows_next(rows, &count, &err)))
+        all += count;
+    CHECK_INT(all, 140);
+}
+
+TEST("a statement that is only checked is refused as it would be, and runs nothing") {
+    OWNED(rows_close) Rows *rows = NULL;
+    open_lake();
+    Query query = {.sql = STR("SELECT * FROM sales WHERE id = 1"), .check = true};
+    CHECK_OK(query_open(lake.engine, &query, &rows, &err));
+    CHECK_INT(rows_columns(rows), 0);
+    rows_close(&rows);
+    query.sql = STR("SELECT * FROM sales WHERE nope = 1");
+    CHECK(!query_open(lake.engine, &query, &rows, &err) && err.kind == LH_INVALID);
+    query.sql = STR("SELECT * FROM sales WHERE id IN (SELECT 1 FROM read_text('/etc/passwd'))");
+    CHECK(!query_open(lake.engine, &query, &rows, &err) && err.kind == LH_DENIED);
+}
+
 TEST("trusted SQL reads datasets by name too") {
     OWNED(rows_close) Rows *rows = NULL;
     size_t count;

@@ -1,5 +1,5 @@
 #include "kit/kit.h"
-#include "query/query.h"
+#include "query/engine.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -270,6 +270,36 @@ TEST("spelling tricks with bytes do not pass either") {
     Rows *rows = NULL;
     Query query = {.sql = STR("SELECT 1\0; COPY (SELECT 1) TO '/tmp/lakehouse-escape'")};
     CHECK(!query_open(open_engine(), &query, &rows, &err) && strstr(err.message, "NUL"));
+}
+
+/* The second wall, without the first. */
+static const char *const escapes[] = {
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM '/etc/passwd'",
+    "COPY (SELECT 1) TO '/tmp/lakehouse-escape'",
+    "ATTACH '/tmp/lakehouse-escape.db' AS e",
+    "EXPORT DATABASE '/tmp/lakehouse-escape'",
+    "INSTALL httpfs",
+    "LOAD '/tmp/lakehouse-escape.so'",
+    "SET memory_limit='100GB'",
+    "SET enable_external_access=true",
+    "SET lock_configuration=false",
+    "SELECT * FROM 'http://127.0.0.1:1/x.parquet'",
+    "SELECT * FROM lake_rows(1::UBIGINT)",
+};
+
+TEST("the sandbox alone reads, writes and sets nothing outside of its directories") {
+    for (size_t i = 0; i < COUNT(escapes); i++) {
+        Conn *conn = NULL;
+        CHECK_OK(conn_acquire(open_engine(), &conn, &err));
+        bool ran = instance_run(conn->handle, str_from(escapes[i]), &err);
+        conn_release(open_engine(), &conn, i % 2); /* every other time as if it were spoilt */
+        if (ran) kit_fail(__FILE__, __LINE__, "'%s' ran", escapes[i]);
+    }
+    CHECK(access("/tmp/lakehouse-escape", F_OK) != 0);
+    CHECK(ask("SELECT 1"));
 }
 
 /* What analysts write. `d` stands for a dataset. */

@@ -16,6 +16,8 @@
 
 static _Atomic int fault_in; /* 0: none; n: the n-th call from now on fails */
 
+static _Atomic bool fault_as_nfs; /* renameat2 takes no flags, as on a network file system */
+
 static bool fault_now(void) {
     int left = fault_in;
     while (left > 0 && !atomic_compare_exchange_weak(&fault_in, &left, left - 1)) continue;
@@ -34,6 +36,10 @@ FAULTY int linkat(int from, const char *path, int to, const char *name, int flag
 }
 FAULTY int renameat(int from, const char *path, int to, const char *name) {
     return fault_now() ? -1 : (int)syscall(SYS_renameat2, from, path, to, name, 0);
+}
+FAULTY int renameat2(int from, const char *path, int to, const char *name, unsigned flags) {
+    if (fault_as_nfs) return errno = EINVAL, -1;
+    return fault_now() ? -1 : (int)syscall(SYS_renameat2, from, path, to, name, flags);
 }
 FAULTY int mkdirat(int folder, const char *path, mode_t mode) {
     return fault_now() ? -1 : (int)syscall(SYS_mkdirat, folder, path, mode);

@@ -83,3 +83,18 @@ TEST("whichever call of a create in new folders fails, there is no object or the
 TEST("whichever call of an adoption fails, readers see the old object or the new, whole") {
     CHECK(fail_each_call(adopt, "a/k", "old") >= 4);
 }
+
+TEST("where the file system knows no exclusive rename, conditions hold by links") {
+    OWNED(arena_close) Arena arena = {0};
+    const char *root = kit_dir();
+    OWNED(store_close) Store *store = open_root(root);
+    fault_as_nfs = true;
+    bool first = create(store), second = create(store);
+    bool refused = err.kind == LH_PRECONDITION;
+    int steps = fail_each_call(create, "x/y/z", "(none)");
+    fault_as_nfs = false;
+    CHECK(first && !second && refused);
+    CHECK(steps >= 8);
+    CHECK_STR(content(store, "x/y/z", &arena), "new");
+    CHECK_INT(staged(root), 0);
+}
