@@ -354,12 +354,16 @@ static bool start_loops(HttpServer *server, Err *err) {
     return err_set(err, LH_OFFLINE, "cannot start an event thread");
 }
 
-static bool server_start(HttpServer *server, Err *err) {
+static bool server_start(HttpServer *server, HttpServer **out, Err *err) {
     if (!listen_on(server, err)) return false;
     for (int i = 0; i < server->options.event_threads; i++)
         if (!loop_open(server, i, err)) return false;
     if (!pool_open(server->options.pool_threads_max, &server->pool, err)) return false;
-    return start_loops(server, err);
+    HttpServer *before = *out;
+    *out = server;
+    if (start_loops(server, err)) return true;
+    *out = before;
+    return false;
 }
 
 bool http_server_open(const HttpOptions *options, const HttpApp *app, HttpServer **out, Err *err) {
@@ -379,9 +383,9 @@ bool http_server_open(const HttpOptions *options, const HttpApp *app, HttpServer
     pthread_cond_init(&server->ended, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&server->lock, NULL);
-    if (!server_start(server, err)) return server_free(server), false;
-    *out = server;
-    return true;
+    if (server_start(server, out, err)) return true;
+    server_free(server);
+    return false;
 }
 
 int http_server_port(const HttpServer *server) {

@@ -83,6 +83,7 @@ extern const HttpOptions http_options_default;
 
 typedef struct HttpServer HttpServer;
 
+/* *out is set before the first request can come: a handler may use it. */
 bool http_server_open(const HttpOptions *options, const HttpApp *app, HttpServer **out, Err *err);
 int http_server_port(const HttpServer *server);
 /* Stops accepting, lets what is under way finish for `grace_ms`, cuts the rest, frees all. */

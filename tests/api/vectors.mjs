@@ -124,7 +124,7 @@ await check('what a crash left goes at a later start, and nothing else', async (
   server = await startServer(data, { env: { LAKEHOUSE_STORAGE_SWEEP_AGE_S: '1' } })
   for (let i = 0; i < 100; i++) {
     const { json: [job] } = await call(server, 'GET', '/jobs')
-    if (job.state === 'succeeded') { same(job.result, { files_removed: 4 }); break }
+    if (job?.state === 'succeeded') { same(job.result, { files_removed: 4 }); break }
     await new Promise(resolve => setTimeout(resolve, 20))
   }
   for (const key of strays) same((await call(server, 'GET', object(key))).status, 404, key)
