@@ -13,9 +13,11 @@
  * it does not know, so ns.t is spelled "ns$t" AS "t" before it is prepared.
  *
  * Bombs. Functions whose result grows with a number they are given (repeat, lpad, range as a list,
- * printf widths) take constants up to a bound only: DuckDB's memory limit does not count strings
- * inside a batch. Everything else is held by the time limit and the memory limit. What multiplies
- * text by text (nested replace()) is held by DuckDB's 4 GB a string and by the time limit alone. */
+ * printf widths) take constants up to a bound only, and a replacement is short: DuckDB's memory
+ * limit does not count strings inside a batch. What multiplies texts otherwise (s || s over many
+ * rows) is held by memory_bound in engine.c: the allocation fails, the query ends with
+ * "memory_limit", and the instance lives on. Everything else is held by the time limit and DuckDB's
+ * memory limit. A single call over a text of many megabytes is not interrupted half-way. */
 #include "query/engine.h"
 
 #include <ctype.h>
@@ -23,7 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROWTH_MAX 10000 /* repeat, lpad, printf widths, ... */
+#define GROWTH_MAX 1000 /* repeat, lpad, printf widths, ... */
+#define REPLACEMENT_MAX 100
 #define LIST_MAX 1000000 /* elements of range() as a list */
 #define RENAMES_MAX 64
 
@@ -204,6 +207,15 @@ static bool check_growth(Policy *p, const Json *node, Str name, const Json *argu
     return true;
 }
 
+static bool check_replacement(Policy *p, const Json *node, Str name, const Json *arguments) {
+    static const char *const replacing[] = {"replace", "regexp_replace", NULL};
+    if (!is_one_of(name, replacing) || arguments->len < 3) return true;
+    const Json *value = json_get(json_get(&arguments->items[2], "value"), "value");
+    if (!value || value->kind != JSON_TEXT || value->text.len <= REPLACEMENT_MAX) return true;
+    return forbid(p, node, "%.*s() takes a replacement of at most %d bytes", SHOW(name),
+                  REPLACEMENT_MAX);
+}
+
 static bool check_list(Policy *p, const Json *node, Str name, const Json *arguments) {
     static const char *const lists[] = {"range", "generate_series", NULL};
     if (!is_one_of(name, lists)) return true;
@@ -284,7 +296,8 @@ static bool check_function(Policy *p, const Json *node) {
                       SHOW(schema), SHOW(name));
     const Json *arguments = json_get(node, "children");
     if (!arguments || arguments->kind != JSON_ARRAY) return true;
-    return check_growth(p, node, name, arguments) && check_format(p, node, name, arguments);
+    return check_growth(p, node, name, arguments) && check_format(p, node, name, arguments) &&
+           check_replacement(p, node, name, arguments);
 }
 
 static bool walk(Policy *p, const Json *node);
