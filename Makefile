@@ -32,8 +32,8 @@ demo-stop:
 
 test: ; @scripts/install-deps test && $(MAKE) --no-print-directory check
 check: layers $(BUILD)/lakehouse $(TESTS) ; @BUILD=$(BUILD) tests/run $(TESTS)
-asan: ; @$(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
-tsan: ; @$(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
+asan: ; @CRASH_KILLS=15 $(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
+tsan: ; @CRASH_KILLS=15 TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
 bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
@@ -44,25 +44,24 @@ install: all
 	install -D deps/lib/libduckdb.so $(DESTDIR)$(PREFIX)/lib/lakehouse/libduckdb.so
 clean: ; rm -rf build
 
-$(BUILD)/lakehouse: $(BUILD)/obj/main.c.o $(OBJ) ; $(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+$(BUILD)/lakehouse: $(BUILD)/obj/main.c.o $(OBJ) ; $(Q)echo "  LD  $@" ; $(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
 $(BUILD)/liblakehouse.a: $(OBJ) ; @rm -f $@ && ar rcs $@ $^
 $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 $(BUILD)/bench/%: bench/%.c $(BUILD)/liblakehouse.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -MMD -MP $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 .PHONY: fuzzers
 .SECONDARY:
 fuzzers: $(FUZZERS)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 
 $(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
 $(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell
 $(BUILD)/obj/vector/kernels_avx512.c.o: FLAGS += -march=skylake-avx512
-$(BUILD)/obj/tests/%.o: tests/%.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -Itests -MMD -MP -c $< -o $@
-$(BUILD)/obj/%.c.o: src/%.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/obj/%.cc.o: src/%.cc ; @mkdir -p $(@D) ; $(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/obj/tests/%.o: tests/%.c ; $(Q)mkdir -p $(@D) && echo "  CC  $<" && $(CC) $(CFLAGS) -Itests -MMD -MP -c $< -o $@
+$(BUILD)/obj/%.c.o: src/%.c ; $(Q)mkdir -p $(@D) && echo "  CC  $<" && $(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/obj/%.cc.o: src/%.cc ; $(Q)mkdir -p $(@D) && echo "  CXX $<" && $(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

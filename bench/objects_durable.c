@@ -57,7 +57,8 @@ static void *write_on(void *context) {
 
 int main(int argc, char **argv) {
     pthread_t threads[THREADS_MAX];
-    if (argc != 5) return fprintf(stderr, "usage: objects_durable FOLDER SIZE THREADS SECONDS\n"), 2;
+    if (argc != 5)
+        return fprintf(stderr, "usage: objects_durable FOLDER SIZE THREADS SECONDS\n"), 2;
     int count = (int)MIN(atoi(argv[3]), THREADS_MAX);
     double seconds = atof(argv[4]);
     Load load = {.size = (size_t)atoll(argv[2])};

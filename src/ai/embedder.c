@@ -125,7 +125,7 @@ void embedder_statistics(Embedder *embedder, Text *out) {
 }
 
 bool embedder_load(Embedder *embedder, Bytes statistics, Err *err) {
-    if (statistics.size != sizeof(Statistics) || memcmp(statistics.data, magic, sizeof magic))
+    if (statistics.size != sizeof(Statistics) || memcmp(statistics.data, magic, sizeof magic) != 0)
         return err_set(err, LH_CORRUPT, "the embedder's statistics are not what was written");
     memcpy(embedder->statistics, statistics.data, statistics.size);
     embedder_sign(embedder);

@@ -109,7 +109,9 @@ bool catalog_commit(Catalog *catalog, const Commit *commit, int64_t *version, Er
     if (!dataset_name_read(commit->dataset, &name, err) || !files_check(commit, &name, err) ||
         !change_run(catalog, &name, &change, version, err))
         return false;
-    catalog_publish(catalog, kinds[commit->mode], &name, *version);
+    /* A replace of what was not there made it. */
+    catalog_publish(catalog, *version == 1 ? DATASET_CREATED : kinds[commit->mode], &name,
+                    *version);
     return true;
 }
 

@@ -192,11 +192,32 @@ static void report_error(App *app, Call *call, const char *op, const Err *err) {
                                                            .error = str_from(err->message)});
 }
 
+/* Objects that decide what a dataset, an index or this server is are written by what owns them:
+ * an upload over one would break it for everybody. */
+static bool check_unmanaged(Str key, Err *err) {
+    Str rest = key, first = str_until(&rest, '/');
+    bool managed = str_is(first, "_lakehouse");
+    if (str_is(first, "warehouse")) {
+        str_until(&rest, '/'); /* namespace */
+        str_until(&rest, '/'); /* table */
+        Str folder = str_until(&rest, '/');
+        managed = rest.len && (str_is(folder, "pointer") || str_is(folder, "metadata"));
+    }
+    if (str_is(first, "vectors")) {
+        str_until(&rest, '/'); /* index */
+        managed = str_is(rest, "meta.json");
+    }
+    return !managed ||
+           err_code(err, LH_DENIED, "managed_object",
+                    "'%.*s' belongs to lakehouse itself and can only be read here", SHOW(key));
+}
+
 static bool put_object(App *app, Call *call, ObjectInfo *info, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     OWNED(writer_close) ObjectWriter *writer = NULL;
     PutCondition condition;
     return read_put_condition(call->request, &condition, err) &&
+           check_unmanaged(call->params[1], err) &&
            bucket_find(app->buckets, call->params[0], &bucket, err) &&
            store_create(bucket_store(bucket), call->params[1], &writer, err) &&
            receive(call, writer, err) && writer_commit(writer, &condition, info, err);
@@ -220,7 +241,8 @@ bool object_put(App *app, Call *call, Err *err) {
 
 bool object_delete(App *app, Call *call, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!bucket_find(app->buckets, call->params[0], &bucket, err) ||
+    if (!check_unmanaged(call->params[1], err) ||
+        !bucket_find(app->buckets, call->params[0], &bucket, err) ||
         !store_remove(bucket_store(bucket), call->params[1], err))
         return report_error(app, call, "delete", err), false;
     response_status(call->response, 204);

@@ -9,7 +9,7 @@ const Option query_body[] = {
     {"sql",                         LH_TEXT, AT(QueryBody, sql), REQUIRED, "one SELECT"},
     {"params",                 LH_JSON, AT(QueryBody, params), NULL, "values of ? or $1 in order"},
     {"format",                     LH_TEXT, AT(QueryBody, format), NULL, "of the answer; json, or what Accept names",
-     .choices = "json|ndjson|csv|arrow"},
+     .choices = "json|ndjson|csv|arrow|parquet"},
     {"limit",                             LH_INT, AT(QueryBody, limit), NULL, "rows at most; 10000 for json, else all",
      .min = 1, .max = 1e12},
     {"timeout_ms",      LH_INT, AT(QueryBody, timeout_ms), NULL, "time limit", .min = 1,
@@ -23,12 +23,14 @@ const Option query_body[] = {
 typedef struct Format {
     const char *name, *content_type;
     RowsFormat rows;
+    bool file; /* not streamed: Parquet, whose footer comes last */
 } Format;
 static const Format formats[] = {
-    {"json",   "application/json",                    ROWS_JSON  },
-    {"ndjson", "application/x-ndjson",                ROWS_NDJSON},
-    {"csv",    "text/csv",                            ROWS_CSV   },
-    {"arrow",  "application/vnd.apache.arrow.stream", ROWS_ARROW },
+    {"json",    "application/json",                    ROWS_JSON   },
+    {"ndjson",  "application/x-ndjson",                ROWS_NDJSON },
+    {"csv",     "text/csv",                            ROWS_CSV    },
+    {"arrow",   "application/vnd.apache.arrow.stream", ROWS_ARROW  },
+    {"parquet", "application/vnd.apache.parquet",      .file = true},
 };
 
 static const Format *choose_format(const Call *call, const QueryBody *body) {
@@ -86,11 +88,21 @@ static bool output_end(Output *output, Err *err) {
     return true;
 }
 
+static bool answer_file(Call *call, Rows *rows, const Format *format, int64_t limit, Err *err) {
+    RowsWritten written;
+    uint64_t size;
+    int fd;
+    if (!rows_parquet(rows, limit, &fd, &size, &written, err)) return false;
+    response_header(call->response, "Content-Type", str_from(format->content_type));
+    response_file(call->response, fd, 0, size);
+    return true;
+}
+
 bool query_run(App *app, Call *call, Err *err) {
     const QueryBody *body = call->body;
     OWNED(rows_close) Rows *rows = NULL;
     OWNED(output_close) Output output = {.call = call, .format = choose_format(call, body)};
-    bool json = output.format->rows == ROWS_JSON;
+    bool json = output.format->rows == ROWS_JSON && !output.format->file;
     Query query = {.sql = body->sql,
                    .params = body->params,
                    .as_of = body->as_of,
@@ -100,6 +112,7 @@ bool query_run(App *app, Call *call, Err *err) {
     int64_t limit = body->limit ? body->limit : json ? JSON_ROWS_DEFAULT : 0;
     RowsWritten written;
     if (!query_open(app->engine, &query, &rows, err)) return false;
+    if (output.format->file) return answer_file(call, rows, output.format, body->limit, err);
     if (!rows_write(rows, output.format->rows, limit, output_add, &output, &written, err))
         return false;
     if (json) add_tail(&output, rows, &written);

@@ -302,20 +302,19 @@ static bool is_full_name(Str value) {
     return is_given_name(first);
 }
 
+/* clang-format off */
 const PiiKind pii_kinds[] = {
-    {"email", is_email,        has_email, " email emails mail e ",                                      0.5, 0.99},
-    {"iban",  is_iban,         NULL,      " iban account bank ",                                        0.5, 0.99},
-    {"card",  is_card,         NULL,      " card cards cc credit creditcard pan payment ",              0.6, 0.95},
-    {"ssn",   is_ssn,          NULL,      " ssn social security ",                                      0.6, 0.9 },
-    {"ssn",   is_bare_ssn,     NULL,      " ssn social ",                                               2,   0.9 },
-    {"mac",   is_mac,          NULL,      " mac hwaddr ethernet ",                                      0.5, 0.95},
-    {"ip",    is_ip,           NULL,      " ip ips ipv4 ipv6 addr address host client remote ",         0.6, 0.9 },
-    {"phone", is_phone,        NULL,      " phone phones telephone tel mobile cell fax msisdn ",        0.6, 0.9 },
-    {"phone", is_bare_phone,   NULL,      " phone phones telephone tel mobile cell fax msisdn ",        2,   0.85},
-    {"name",  is_full_name,    NULL,
-     " name names customer client patient employee person contact author owner user member ",           0.4,
-     0.85                                                                                                        },
-    {"name",  looks_like_name, NULL,      " firstname lastname fullname surname forename fname lname ", 2,
-     0.9                                                                                                         },
+    {"email", is_email,        has_email, " email emails mail e ",                                                                 0.5, 0.99},
+    {"iban",  is_iban,         NULL,      " iban account bank ",                                                                   0.5, 0.99},
+    {"card",  is_card,         NULL,      " card cards cc credit creditcard pan payment ",                                         0.6, 0.95},
+    {"ssn",   is_ssn,          NULL,      " ssn social security ",                                                                 0.6, 0.9 },
+    {"ssn",   is_bare_ssn,     NULL,      " ssn social ",                                                                          2,   0.9 },
+    {"mac",   is_mac,          NULL,      " mac hwaddr ethernet ",                                                                 0.5, 0.95},
+    {"ip",    is_ip,           NULL,      " ip ips ipv4 ipv6 addr address host client remote ",                                    0.6, 0.9 },
+    {"phone", is_phone,        NULL,      " phone phones telephone tel mobile cell fax msisdn ",                                   0.6, 0.9 },
+    {"phone", is_bare_phone,   NULL,      " phone phones telephone tel mobile cell fax msisdn ",                                   2,   0.85},
+    {"name",  is_full_name,    NULL,      " name names customer client patient employee person contact author owner user member ", 0.4, 0.85},
+    {"name",  looks_like_name, NULL,      " firstname lastname fullname surname forename fname lname ",                            2,   0.9 },
 };
+/* clang-format on */
 const size_t pii_kind_count = COUNT(pii_kinds);

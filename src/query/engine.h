@@ -57,6 +57,11 @@ bool instance_open(const Engine *engine, const char *spill_name, duckdb_database
 bool instance_run(duckdb_connection connection, Str sql, Err *err);
 
 bool write_setup(duckdb_connection connection, Err *err); /* write.c: its table function */
+/* A table function of one UBIGINT, the address of what it reads; for the trusted instance alone. */
+bool table_function_add(duckdb_connection connection, const char *name,
+                        duckdb_table_function_bind_t bind, duckdb_table_function_init_t init,
+                        duckdb_table_function_t rows, Err *err);
+bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
 
 /* sandbox.c */
 /* Whether the newest sandbox may read below `directory`. */

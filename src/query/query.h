@@ -59,6 +59,10 @@ typedef struct RowsWritten {
 bool rows_write(Rows *rows, RowsFormat format, int64_t limit, RowsSink *sink, void *context,
                 RowsWritten *out, Err *err);
 
+/* All (or the first `limit`) rows as one Parquet file without a name: *fd is the caller's to close.
+ */
+bool rows_parquet(Rows *rows, int64_t limit, int *fd, uint64_t *size, RowsWritten *out, Err *err);
+
 /* The next batch as values, for code of ours that reads columns. Columns are read through the
  * accessors until the next call. *count 0 at the end. */
 bool rows_next(Rows *rows, size_t *count, Err *err);

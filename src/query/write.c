@@ -93,18 +93,24 @@ static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
     duckdb_data_chunk_set_size(chunk, feed->batch.rows);
 }
 
-bool write_setup(duckdb_connection connection, Err *err) {
+bool table_function_add(duckdb_connection connection, const char *name,
+                        duckdb_table_function_bind_t bind, duckdb_table_function_init_t init,
+                        duckdb_table_function_t rows, Err *err) {
     duckdb_table_function function = duckdb_create_table_function();
     duckdb_logical_type address = duckdb_create_logical_type(DUCKDB_TYPE_UBIGINT);
-    duckdb_table_function_set_name(function, "lake_rows");
+    duckdb_table_function_set_name(function, name);
     duckdb_table_function_add_parameter(function, address);
-    duckdb_table_function_set_bind(function, on_bind);
-    duckdb_table_function_set_init(function, on_init);
-    duckdb_table_function_set_function(function, on_rows);
+    duckdb_table_function_set_bind(function, bind);
+    duckdb_table_function_set_init(function, init);
+    duckdb_table_function_set_function(function, rows);
     bool ok = duckdb_register_table_function(connection, function) == DuckDBSuccess;
     duckdb_destroy_logical_type(&address);
     duckdb_destroy_table_function(&function);
-    return ok || err_set(err, LH_BUG, "the SQL engine takes no table function");
+    return ok || err_set(err, LH_BUG, "the SQL engine takes no table function '%s'", name);
+}
+
+bool write_setup(duckdb_connection connection, Err *err) {
+    return table_function_add(connection, "lake_rows", on_bind, on_init, on_rows, err);
 }
 
 size_t batch_capacity(const RowBatch *batch) {

@@ -33,7 +33,7 @@ int local_resolve(int folder, const char *path, int flags);
 /* As err_errno, but what the server itself may not do on its disk is no fault of the client's:
  * LH_OFFLINE, not LH_DENIED. */
 #define local_errno(err, ...) (err_errno((err), __VA_ARGS__), local_not_denied(err))
-bool local_not_denied(Err *err);
+bool local_not_denied(Err *err); /* false, so that it ends a return statement */
 /* Whether the root is still the folder that was opened, or has come back: LH_OFFLINE if not. */
 bool local_ready(LocalStore *store, Err *err);
 bool local_key(Str key, char out[STORE_KEY_MAX + 1], Err *err);

@@ -109,7 +109,7 @@ static bool section_check(const IndexFile *file, IndexSection section, uint64_t 
 static bool header_check(const IndexFile *file, Err *err) {
     const IndexHeader *h = file->header;
     uint64_t n = h->count, any = UINT64_MAX;
-    if (memcmp(h->magic, magic, sizeof magic))
+    if (memcmp(h->magic, magic, sizeof magic) != 0)
         return err_set(err, LH_CORRUPT, "this is not an index file");
     if (h->version != INDEX_FILE_VERSION)
         return err_set(err, LH_IMPOSSIBLE,

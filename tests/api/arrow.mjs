@@ -1,5 +1,7 @@
 // What POST /query streams as Arrow is read by npm's apache-arrow, which knows nothing of lakehouse.
 import { tableFromIPC } from 'apache-arrow'
+import { parquetReadObjects } from 'hyparquet'
+import { compressors } from 'hyparquet-compressors'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 
 const server = await startServer(freshDir())
@@ -38,6 +40,21 @@ await check('many batches, NULLs among them, a limit, and no rows at all', async
 await check('a type that has no place in the stream is named', async () => {
   const detail = problem(await call(server, 'POST', '/query', { sql: 'SELECT INTERVAL 1 DAY AS gap', format: 'arrow' }), 422, 'arrow_type')
   truth(detail.includes("'gap'"), detail)
+})
+
+await check('results as Parquet are a file that hyparquet reads and that can be ingested', async () => {
+  const answer = await call(server, 'POST', '/query', { sql: "SELECT range AS id, 'n' || range AS name FROM range(50000)", format: 'arrow' })
+  same(answer.status, 200)
+  const parquet = await fetch(`${server.url}/query`, { method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ sql: "SELECT range AS id, 'n' || range AS name FROM range(50000)", format: 'parquet' }) })
+  same([parquet.status, parquet.headers.get('content-type')], [200, 'application/vnd.apache.parquet'])
+  const file = await parquet.arrayBuffer()
+  const rows = await parquetReadObjects({ file, compressors, rowStart: 49990, rowEnd: 50000 })
+  same([rows.length, Number(rows[9].id), rows[9].name], [10, 49999, 'n49999'])
+  const back = await call(server, 'POST', '/ingest/file?dataset=back&format=parquet', new Uint8Array(file))
+  same([back.status, back.json?.rows], [201, 50000], back.text)
+  problem(await call(server, 'POST', '/query', { sql: "SELECT * FROM read_csv('/etc/passwd')", format: 'parquet' }), 403, 'sql_forbidden')
+  problem(await call(server, 'POST', '/query', { sql: 'SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range = 7', format: 'parquet', timeout_ms: 300 }), 504, 'query_timeout')
 })
 
 await server.stop()

@@ -147,6 +147,15 @@ await check('a bucket that does not exist is named, with a guess', async () => {
   truth(detail.includes('primary'), detail)
 })
 
+await check('what decides over datasets, indexes and the server itself is only read here', async () => {
+  for (const key of ['_lakehouse/buckets.json', 'warehouse/main/t/pointer/1', 'warehouse/main/t/metadata/x.json', 'vectors/i/meta.json']) {
+    problem(await put(key, 'x'), 403, 'managed_object')
+    problem(await call(server, 'DELETE', `${objects}/${key}`), 403, 'managed_object')
+  }
+  same((await get('_lakehouse/format')).status, 200)
+  same((await put('warehouse/notes.txt', 'mine')).status, 201)
+})
+
 await check('a 64 MiB body goes in and comes out, chunked and in ranges', async () => {
   const size = 64 << 20, block = Buffer.alloc(1 << 20, 'abcdefgh')
   async function* body() { for (let i = 0; i < size / block.length; i++) yield block }

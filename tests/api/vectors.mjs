@@ -115,7 +115,7 @@ await check('indexes are there after a restart, say when they are stale, and hol
 
 await check('what a crash left goes at a later start, and nothing else', async () => {
   const object = key => `/storage/buckets/primary/objects/${key}`
-  const strays = ['warehouse/main/animals/data/stray.parquet', 'warehouse/main/animals/metadata/stray.avro',
+  const strays = ['warehouse/main/animals/data/stray.parquet', 'warehouse/main/animals/data/stray-2.parquet',
     'vectors/animals/hnsw/stray.idx', 'vectors/unknown/hnsw/stray.idx']
   for (const key of strays) same((await call(server, 'PUT', object(key), 'x')).status, 201)
   same((await call(server, 'PUT', object('raw/mine'), 'x')).status, 201)

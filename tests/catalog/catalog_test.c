@@ -430,6 +430,8 @@ TEST("subscribers hear of each change once it is made, and of none that was refu
     CHECK_INT(heard.count, 4);
     for (int i = 0; i < 4; i++) CHECK_INT(heard.kinds[i], DATASET_CREATED + i);
     CHECK_INT(heard.versions[1], 2);
+    ingest(lake, "fresh", COMMIT_REPLACE, "SELECT 1 AS a", 1);
+    CHECK_INT(heard.kinds[4], DATASET_CREATED);
     lake_close(lake);
 }
 

@@ -165,8 +165,8 @@ static void lake_file(Lake *lake, const char *select, const Schema *schema, Str 
 }
 
 /* What ingest does: plan, write, commit. */
-static bool lake_ingest(Lake *lake, const char *name, CommitMode mode, const char *select,
-                        int64_t *version) {
+__attribute__((unused)) static bool lake_ingest(Lake *lake, const char *name, CommitMode mode,
+                                                const char *select, int64_t *version) {
     OWNED(arena_close) Arena arena = {0};
     Schema wanted = lake_schema(select, &arena);
     const Schema *schema;

@@ -1,6 +1,6 @@
 // A client that builds indexes over a dataset that does not change, and deletes them again.
 import { same, truth } from '../kit/server.mjs'
-import { send, sendJson, until } from './random.mjs'
+import { send, sendJson } from './random.mjs'
 
 const documents = 200, kept = 4
 const text = i => `document number${i} about topic${i % 17} and subject${i % 23}`
@@ -20,24 +20,22 @@ export class IndexBuilder {
     this.ingested = true
   }
 
-  work(alive) {
-    return until(alive, this, async () => {
-      if (!this.ingested) await this.ingestOnce(alive)
-      if (this.indexes.size >= kept) {
-        this.pending = [...this.indexes][this.random.below(kept)]
-        const answer = await send(alive, 'DELETE', `/vectors/indexes/${this.pending}`)
-        truth(answer.status === 200, `deleting ${this.pending}: ${answer.status} ${answer.bytes}`)
-        this.indexes.delete(this.pending)
-      } else {
-        // A name that a crash left unfinished must be free for the next build.
-        this.pending ??= `index${this.number++}`
-        const spec = { index: this.pending, dataset: 'papers', id_column: 'id', text_column: 'text' }
-        const answer = await sendJson(alive, 'POST', '/vectors/indexes?wait=true', spec)
-        truth(answer.status === 201 && answer.json.rows === documents, `building ${this.pending}: ${answer.status} ${answer.bytes}`)
-        this.indexes.add(this.pending)
-      }
-      this.pending = null
-    })
+  async step(alive) {
+    if (!this.ingested) await this.ingestOnce(alive)
+    if (this.indexes.size >= kept) {
+      this.pending = [...this.indexes][this.random.below(kept)]
+      const answer = await send(alive, 'DELETE', `/vectors/indexes/${this.pending}`)
+      truth(answer.status === 200, `deleting ${this.pending}: ${answer.status} ${answer.bytes}`)
+      this.indexes.delete(this.pending)
+    } else {
+      // A name that a crash left unfinished must be free for the next build.
+      this.pending ??= `index${this.number++}`
+      const spec = { index: this.pending, dataset: 'papers', id_column: 'id', text_column: 'text' }
+      const answer = await sendJson(alive, 'POST', '/vectors/indexes?wait=true', spec)
+      truth(answer.status === 201 && answer.json.rows === documents, `building ${this.pending}: ${answer.status} ${answer.bytes}`)
+      this.indexes.add(this.pending)
+    }
+    this.pending = null
   }
 
   async checkComplete(server, name) {

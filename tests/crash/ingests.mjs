@@ -1,6 +1,6 @@
 // Clients that ingest: batches that must be in a dataset wholly or not at all.
 import { same, truth } from '../kit/server.mjs'
-import { rows, send, until } from './random.mjs'
+import { rows, send } from './random.mjs'
 
 const batchRows = 400
 
@@ -41,21 +41,19 @@ export class Appender {
     this.pending = null // what `batches` may be instead
   }
 
-  work(alive) {
-    return until(alive, this, async () => {
-      const count = 1 + this.random.below(batchRows), batch = ++this.batch
-      if (this.batches && this.random.below(20) === 0) {
-        this.pending = { batches: null }
-        const answer = await send(alive, 'DELETE', `/catalog/datasets/${this.name}?purge=true`)
-        truth(answer.status === 200, `dropping ${this.name}: ${answer.status} ${answer.bytes}`)
-      } else {
-        const mode = this.batches ? 'append' : 'create'
-        this.pending = { batches: new Map([...this.batches ?? [], [batch, count]]) }
-        await ingest(alive, this.name, mode, batch, count)
-      }
-      this.batches = this.pending.batches
-      this.pending = null
-    })
+  async step(alive) {
+    const count = 1 + this.random.below(batchRows), batch = ++this.batch
+    if (this.batches && this.random.below(20) === 0) {
+      this.pending = { batches: null }
+      const answer = await send(alive, 'DELETE', `/catalog/datasets/${this.name}?purge=true`)
+      truth(answer.status === 200, `dropping ${this.name}: ${answer.status} ${answer.bytes}`)
+    } else {
+      const mode = this.batches ? 'append' : 'create'
+      this.pending = { batches: new Map([...this.batches ?? [], [batch, count]]) }
+      await ingest(alive, this.name, mode, batch, count)
+    }
+    this.batches = this.pending.batches
+    this.pending = null
   }
 
   async check(server) {
@@ -76,14 +74,12 @@ export class Replacer {
     this.pending = null
   }
 
-  work(alive) {
-    return until(alive, this, async () => {
-      const count = 1 + this.random.below(5 * batchRows)
-      this.pending = [++this.batch, count]
-      await ingest(alive, this.name, this.current ? 'replace' : 'create', this.batch, count)
-      this.current = this.pending
-      this.pending = null
-    })
+  async step(alive) {
+    const count = 1 + this.random.below(5 * batchRows)
+    this.pending = [++this.batch, count]
+    await ingest(alive, this.name, this.current ? 'replace' : 'create', this.batch, count)
+    this.current = this.pending
+    this.pending = null
   }
 
   async check(server) {

@@ -1,6 +1,6 @@
 // A client that writes, overwrites and deletes objects below its own prefix, one at a time.
 import { truth } from '../kit/server.mjs'
-import { send, until } from './random.mjs'
+import { send } from './random.mjs'
 
 const objects = '/storage/buckets/primary/objects'
 const kept = 150 // small keys of a client at most: more are deleted again
@@ -36,17 +36,15 @@ export class ObjectWriter {
     return { generation: this.generation, size }
   }
 
-  work(alive) {
-    return until(alive, this, async () => {
-      this.generation++
-      const key = this.chooseKey(), value = this.chooseValue(key)
-      this.pending = { key, value }
-      const path = `${objects}/${encodeURI(key)}`
-      const answer = value === absent ? await send(alive, 'DELETE', path)
-        : await send(alive, 'PUT', path, content(key, value))
-      truth(answer.status === (value === absent ? 204 : 201), `${key}: ${answer.status} ${answer.bytes}`)
-      this.settle(value)
-    })
+  async step(alive) {
+    this.generation++
+    const key = this.chooseKey(), value = this.chooseValue(key)
+    this.pending = { key, value }
+    const path = `${objects}/${encodeURI(key)}`
+    const answer = value === absent ? await send(alive, 'DELETE', path)
+      : await send(alive, 'PUT', path, content(key, value))
+    truth(answer.status === (value === absent ? 204 : 201), `${key}: ${answer.status} ${answer.bytes}`)
+    this.settle(value)
   }
 
   settle(value) {

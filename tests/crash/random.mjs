@@ -37,10 +37,10 @@ export async function rows(server, sql) {
 }
 
 // Steps one after another until the server is gone.
-export async function until(alive, client, step) {
+export async function until(alive, client) {
   while (!alive.gone) {
     try {
-      await step()
+      await client.step(alive)
       client.acknowledged++
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error

@@ -11,11 +11,10 @@ import { binary, check, finish, freshDir, startServer, truth } from '../kit/serv
 import { IndexBuilder } from './indexes.mjs'
 import { Appender, Replacer } from './ingests.mjs'
 import { ObjectWriter, checkListing } from './objects.mjs'
-import { Random } from './random.mjs'
+import { Random, until } from './random.mjs'
 
 const seed = Number(process.env.CRASH_SEED ?? Date.now() % 1e9)
 const kills = Number(process.env.CRASH_KILLS ?? 50)
-const patience = 800 // at most so long do clients work before a kill, in ms
 const data = freshDir()
 console.log(`CRASH_SEED=${seed} CRASH_KILLS=${kills}`)
 
@@ -26,10 +25,18 @@ const clients = [...writers,
   new Replacer('state', new Random(seed + 22)), new IndexBuilder(new Random(seed + 23))]
 let server, killed = 0, killedStarting = 0
 
+// At most so long do clients work before a kill, in ms: a few requests' time, which a build with a
+// sanitizer or a busy machine stretches.
+async function findPatience() {
+  const began = Date.now()
+  await Promise.all(clients.map(client => client.step({ server })))
+  return Math.min(Math.max(800, 3 * (Date.now() - began)), 5000)
+}
+
 // Each client works until its server is gone. One that fails for another reason has found a bug.
 async function work() {
   const alive = { server, gone: false }
-  const all = Promise.allSettled(clients.map(client => client.work(alive)))
+  const all = Promise.allSettled(clients.map(client => until(alive, client)))
   await new Promise(resolve => setTimeout(resolve, random.below(patience)))
   alive.gone = true
   await server.stop('SIGKILL')
@@ -68,6 +75,7 @@ async function checkAll() {
 }
 
 server = await startServer(data)
+const patience = await findPatience()
 while (killed < kills)
   await check(`after kill ${killed + 1} everything acknowledged is there, and nothing half-done`, async () => {
     await work()

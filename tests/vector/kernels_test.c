@@ -15,7 +15,8 @@ TEST("every level gives what plain arithmetic gives, at every length and any ali
             for (size_t shift = 0; shift < 2; shift++) {
                 double expected = 0;
                 for (size_t i = 0; i < n; i++) expected += (double)a[i + shift] * b[i];
-                CHECK(fabs((*level)->dot(a + shift, b, n) - expected) < 1e-3 * (1 + n / 16));
+                CHECK(fabs((*level)->dot(a + shift, b, n) - expected) <
+                      1e-3 * (1 + (double)n / 16));
             }
 }
 
