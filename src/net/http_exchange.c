@@ -44,7 +44,7 @@ void exchange_end(Exchange *x) {
 }
 
 static bool is_sane_id(Str id) {
-    if (id.len == 0 || id.len > ID_SIZE_MAX) return false;
+    if (!id.data || id.len == 0 || id.len > ID_SIZE_MAX) return false;
     for (size_t i = 0; i < id.len; i++) {
         char c = id.data[i], letter = c | 0x20;
         if ((c >= '0' && c <= '9') || (letter >= 'a' && letter <= 'z')) continue;

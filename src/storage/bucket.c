@@ -124,10 +124,12 @@ static bool not_found(Buckets *buckets, Str name, Err *err) {
 bool bucket_hold_named(Buckets *buckets, Str name, Bucket **out, Err *err) {
     pthread_rwlock_rdlock(&buckets->lock);
     Bucket *bucket = list_find(buckets, name);
-    if (bucket) *out = bucket_hold(bucket);
-    bool ok = bucket || not_found(buckets, name, err);
+    if (bucket)
+        *out = bucket_hold(bucket);
+    else
+        not_found(buckets, name, err);
     pthread_rwlock_unlock(&buckets->lock);
-    return ok;
+    return bucket != NULL;
 }
 
 bool bucket_find(Buckets *buckets, Str name, Bucket **out, Err *err) {

@@ -88,7 +88,7 @@ static void names_grow(Names *names, Arena *scratch) {
 }
 
 static void names_add(Names *names, Str path, size_t folder_len, Arena *scratch) {
-    bool full = names->len == names->max;
+    bool full = names->items && names->len == names->max;
     if (full) names->dropped = true;
     if (full && str_compare(path, names->items[0].path) > 0) return;
     Str copy = arena_copy(scratch, path);

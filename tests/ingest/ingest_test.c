@@ -302,7 +302,7 @@ TEST("each bad body is refused with its word and leaves the lake as it was") {
     Str before = listing();
     for (size_t i = 0; i < COUNT(faults); i++) {
         CHECK(!ingest("faulty", faults[i].format, "create", faults[i].body));
-        if (err.kind != faults[i].kind || strcmp(err_word(&err), faults[i].code) ||
+        if (err.kind != faults[i].kind || strcmp(err_word(&err), faults[i].code) != 0 ||
             !strstr(err.message, faults[i].message) || strstr(err.message, root))
             kit_fail(__FILE__, __LINE__, "fault %zu: %s: %s", i, err_word(&err), err.message);
     }

@@ -2,6 +2,7 @@
 #include "kit/kit.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 static Err err;
 static uint64_t seed = 1;
@@ -81,7 +82,7 @@ static const struct {
 TEST("personal data is found, by its look and by the words of the column's name") {
     for (size_t i = 0; i < COUNT(personal); i++) {
         PiiVerdict v = judge(personal[i].column, personal[i].pattern);
-        if (!v.kind || strcmp(v.kind, personal[i].kind) || v.confidence < 0.5)
+        if (!v.kind || strcmp(v.kind, personal[i].kind) != 0 || v.confidence < 0.5)
             kit_fail(__FILE__, __LINE__, "%s like %s is %s (%.2f)", personal[i].column,
                      personal[i].pattern, v.kind ? v.kind : "nothing", v.confidence);
     }
@@ -221,12 +222,18 @@ TEST("an empty column has no verdict") {
     CHECK(pii_verdict(pii).kind == NULL && pii_verdict(pii).sampled == 0);
 }
 
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+#define CPU_MAX (4 * CLOCKS_PER_SEC)
+#else
+#define CPU_MAX (4 * CLOCKS_PER_SEC / 10)
+#endif
+
 TEST("ten thousand values of a column take milliseconds") {
     OWNED(pii_close) PiiColumn *pii = NULL;
     char text[256];
-    int64_t start = clock_us();
+    clock_t start = clock(); /* of this process: others on the machine do not count */
     CHECK_OK(pii_open(STR("note"), &pii, &err));
     for (size_t i = 0; i < PII_SAMPLE_ROWS; i++)
         pii_add(pii, fill("a longer note about %a%a%a and %d%d%d things", text));
-    CHECK(clock_us() - start < 400000);
+    CHECK(clock() - start < CPU_MAX);
 }

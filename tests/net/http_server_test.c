@@ -542,7 +542,7 @@ TEST("clients that leave at any point leave nothing behind") {
         CHECK(pthread_create(&threads[i], NULL, come_and_go, server) == 0);
     for (int i = 0; i < CLIENTS; i++) pthread_join(threads[i], NULL);
     HttpCounts counts = {.connections = 1};
-    for (int i = 0; i < 500 && counts.connections > 0; i++) {
+    for (int i = 0; i < 3000 && counts.connections > 0; i++) {
         usleep(10000);
         http_server_counts(server, &counts);
     }

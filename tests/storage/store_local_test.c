@@ -301,7 +301,7 @@ static void check_whole(Store *store, int k, char last) {
     CHECK_OK(store_read(store, str_from(key), 1 << 20, &arena, &data, &err));
     CHECK(data.size == 100 || data.size == 200000);
     for (size_t i = 1; i < data.size; i++) CHECK(data.data[i] == data.data[0]);
-    CHECK(data.data[0] == last || data.data[0] == '0' + (last - '0' + 7) % 10);
+    CHECK(data.data[0] == (uint8_t)last || data.data[0] == '0' + (last - '0' + 7) % 10);
 }
 
 TEST("killed at any moment: acknowledged objects are intact, none is half, staging is swept") {
