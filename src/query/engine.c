@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +111,20 @@ static bool set_spill_dir(Engine *engine, Err *err) {
     return empty_spill(engine, true, err);
 }
 
+/* DuckDB does not count the strings of a batch, so that one statement could ask for more than the
+ * machine has and the kernel would end the process. With the data of the process bounded to the
+ * memory there is, such an allocation fails instead, which DuckDB turns into an error. Mapped files
+ * do not count. */
+static void memory_bound(void) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    struct rlimit limit;
+    rlim_t memory = (rlim_t)sysconf(_SC_PHYS_PAGES) * (rlim_t)sysconf(_SC_PAGESIZE);
+    if (getrlimit(RLIMIT_DATA, &limit) || limit.rlim_cur <= memory) return;
+    limit.rlim_cur = memory;
+    setrlimit(RLIMIT_DATA, &limit);
+#endif
+}
+
 bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, Err *err) {
     OWNED(engine_close) Engine *engine = calloc(1, sizeof *engine);
     if (!engine) abort();
@@ -119,6 +134,7 @@ bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, E
     engine->catalog = catalog;
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->slot_free, NULL);
+    memory_bound();
     if (!set_spill_dir(engine, err)) return false;
     if (!open_trusted(engine, err)) return false;
     if (!sandbox_widen(engine, NULL, 0, err)) return false;

@@ -107,6 +107,10 @@ bool policy_check(Conn *conn, Str sql, Text *out, Shape *shape, Err *err);
 /* The walk over the JSON form of one statement; apart for the fuzzer. */
 bool policy_walk(Str ast, Str sql, Text *out, Shape *shape, Err *err);
 
+/* policy_growth.c: why a call could make more than anybody needs; empty when it cannot. `as_list`:
+ * range() outside of a FROM makes its list at once. */
+Str growth_refusal(Str name, const Json *arguments, bool as_list, Arena *arena);
+
 /* resolve.c: datasets as DuckDB sees them. A Plan is the thread's own while it prepares. */
 typedef struct Source {
     Str name;

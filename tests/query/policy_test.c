@@ -215,6 +215,9 @@ static const char *const attacks[] = {
     "SELECT repeat('x', 1000000000)",
     "SELECT repeat('x', n) FROM range(10) t(n)",
     "SELECT length(repeat('x', 4000000000)) FROM range(100)",
+    "SELECT replace(repeat('a', 1000), 'a', "
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx')",
     "SELECT lpad('x', 1000000000, 'y')",
     "SELECT rpad('x', 1000000000, 'y')",
     "SELECT 'x'.repeat(1000000000)",

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MINUTES                                                                                    \
@@ -114,6 +115,26 @@ TEST("a query beyond memory and spill is refused with what it ran into, and leav
     CHECK(!run(&query, &err));
     CHECK(err.kind == LH_TOO_BIG || err.kind == LH_FULL);
     CHECK_INT(ask_int("SELECT 7", NULL), 7);
+}
+
+TEST("texts that multiply beyond the machine's memory fail, and the engine goes on") {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    struct rlimit before, tight;
+    Query query = {
+        .sql = STR("SELECT max(length(s)) FROM (SELECT s||s||s||s||s||s||s||s||s||s||i AS s FROM "
+                   "(SELECT s||s||s||s||s||s||s||s||s||s AS s FROM (SELECT s||s||s||s||s||s||s||s "
+                   "AS s FROM (SELECT repeat('a', 1000) AS s))), range(100000) r(i))"),
+        .timeout_ms = 20000};
+    open_engine();
+    CHECK(getrlimit(RLIMIT_DATA, &before) == 0 && before.rlim_cur != RLIM_INFINITY);
+    tight = before;
+    tight.rlim_cur = 1500u << 20; /* so that the test need not fill the machine */
+    CHECK(setrlimit(RLIMIT_DATA, &tight) == 0);
+    bool ran = run(&query, &err);
+    setrlimit(RLIMIT_DATA, &before);
+    CHECK(!ran && err.kind == LH_TOO_BIG);
+    CHECK_INT(ask_int("SELECT 7", NULL), 7);
+#endif
 }
 
 TEST("parameters bind by position, by number, and by type") {
