@@ -17,6 +17,14 @@ static size_t digits(Str text, size_t at) {
     return at - from;
 }
 
+/* Digits from the first that is not zero. */
+static size_t significant(Str number) {
+    size_t count = 0;
+    for (size_t i = 0; i < number.len; i++)
+        count += is_digit(number.data[i]) && (count > 0 || number.data[i] != '0');
+    return count;
+}
+
 /* An integer or a decimal number; *whole says which. */
 static bool read_number(Str v, bool *whole) {
     size_t at = v.data[0] == '-', integer = digits(v, at), fraction = 0;
@@ -29,7 +37,7 @@ static bool read_number(Str v, bool *whole) {
         if (fraction == 0) return false;
         at += 1 + fraction;
     }
-    if (integer + fraction == 0 || integer + fraction > DOUBLE_DIGITS) return false;
+    if (integer + fraction == 0 || significant(str_slice(v, 0, at)) > DOUBLE_DIGITS) return false;
     if (at < v.len && (v.data[at] == 'e' || v.data[at] == 'E')) {
         at++;
         if (at < v.len && (v.data[at] == '-' || v.data[at] == '+')) at++;

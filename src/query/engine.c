@@ -135,6 +135,7 @@ bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, E
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->slot_free, NULL);
     memory_bound();
+    policy_cache_open(&engine->passed);
     if (!set_spill_dir(engine, err)) return false;
     if (!open_trusted(engine, err)) return false;
     if (!sandbox_widen(engine, NULL, 0, err)) return false;
@@ -148,6 +149,7 @@ void engine_close(Engine **engine) {
     Err ignored;
     if (!e) return;
     watch_close(e);
+    policy_cache_close(&e->passed);
     sandbox_close(&e->sandbox);
     if (e->trusted) duckdb_close(&e->trusted);
     if (e->spill_dir[0]) empty_spill(e, false, &ignored);

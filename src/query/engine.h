@@ -29,6 +29,8 @@ struct Conn {
     Conn *next; /* in the sandbox's pool */
 };
 
+typedef struct PolicyCache PolicyCache;
+
 struct Engine {
     EngineOptions options;
     char spill_dir[PATH_MAX];
@@ -45,6 +47,7 @@ struct Engine {
     pthread_mutex_t watch_lock;
     pthread_cond_t watch_wake;
     Watched *watched;
+    PolicyCache *passed;
 };
 
 /* Reads the files of a dataset by field id: old names, lacking columns and widened types included.
@@ -94,7 +97,7 @@ ErrKind watch_why(Engine *engine, Watched *watched);
 
 /* What the policy's walk saw, for choosing how to run the statement. */
 typedef struct Shape {
-    Str table;       /* the one that was named last */
+    Str table;       /* the one that was named last, within the statement; or empty */
     size_t tables;   /* names in FROM, WITH names included */
     bool parameters; /* $1, ? */
     bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
@@ -106,6 +109,11 @@ typedef struct Shape {
 bool policy_check(Conn *conn, Str sql, Text *out, Shape *shape, Err *err);
 /* The walk over the JSON form of one statement; apart for the fuzzer. */
 bool policy_walk(Str ast, Str sql, Text *out, Shape *shape, Err *err);
+
+/* policy_cache.c: the same, remembered by the statement's text. */
+void policy_cache_open(PolicyCache **out);
+void policy_cache_close(PolicyCache **cache);
+bool policy_pass(PolicyCache *cache, Conn *conn, Str sql, Text *checked, Shape *shape, Err *err);
 
 /* policy_growth.c: why a call could make more than anybody needs; empty when it cannot. `as_list`:
  * range() outside of a FROM makes its list at once. */

@@ -223,7 +223,8 @@ static bool open_sandboxed(Rows *rows, const Query *query, Err *err) {
         if (!conn_acquire(rows->engine, &rows->conn, err)) return false;
         watch(rows, rows->conn->handle);
         if (tries == 0) {
-            if (!policy_check(rows->conn, query->sql, &sql, &shape, err)) return false;
+            if (!policy_pass(rows->engine->passed, rows->conn, query->sql, &sql, &shape, err))
+                return false;
             small = is_small(rows, query, &shape);
         }
         bool ok =

@@ -41,6 +41,7 @@ TEST("types hold every value, and what would lose something is text") {
     check_types("a\n12345678901234567890123\n", "a:VARCHAR");
     check_types("a\n1234567890123456\n1.5\n", "a:VARCHAR");
     check_types("a\n1.5\n-2e10\n.5\n1E-7\n", "a:DOUBLE");
+    check_types("a\n0\n0.14285714285714285\n0.0012345678901234567\n", "a:DOUBLE");
     check_types("a\n1.\n", "a:VARCHAR");
     check_types("a\n0.1234567890123456789\n", "a:VARCHAR");
     check_types("a\n 5\n", "a:VARCHAR");
