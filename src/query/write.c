@@ -3,6 +3,7 @@
  * on the trusted instance alone, whose SQL is all ours. */
 #include "query/engine.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ typedef struct Feed {
     Err err;
     bool failed, ended;
     Arena arena;
+    pthread_mutex_t lock;
 } Feed;
 
 static duckdb_type stored_type(TypeKind kind) {
@@ -81,8 +83,7 @@ static void load_batch(Feed *feed, duckdb_data_chunk chunk) {
     }
 }
 
-static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
-    Feed *feed = duckdb_function_get_bind_data(info);
+static void next_rows(Feed *feed, duckdb_function_info info, duckdb_data_chunk chunk) {
     if (feed->ended) return duckdb_data_chunk_set_size(chunk, 0);
     load_batch(feed, chunk);
     if (!feed->source(feed->context, &feed->batch, &feed->err)) {
@@ -91,6 +92,15 @@ static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
     }
     feed->ended = feed->batch.rows == 0;
     duckdb_data_chunk_set_size(chunk, feed->batch.rows);
+}
+
+/* One call at a time, but each from any of the engine's threads: the lock hands over what the last
+ * one left, without relying on locks of the engine that no tool of ours can see. */
+static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
+    Feed *feed = duckdb_function_get_bind_data(info);
+    pthread_mutex_lock(&feed->lock);
+    next_rows(feed, info, chunk);
+    pthread_mutex_unlock(&feed->lock);
 }
 
 bool table_function_add(duckdb_connection connection, const char *name,
@@ -167,14 +177,18 @@ static void feed_open(Feed *feed) {
 
 bool engine_write_parquet(Engine *engine, const Schema *schema, RowSource *source, void *context,
                           const char *path, Arena *arena, DataFile *out, Err *err) {
-    Feed feed = {.schema = schema, .source = source, .context = context};
+    Feed feed = {
+        .schema = schema, .source = source, .context = context, .lock = PTHREAD_MUTEX_INITIALIZER};
     char select[64];
     feed_open(&feed);
     snprintf(select, sizeof select, "SELECT * FROM lake_rows(%llu::UBIGINT)",
              (unsigned long long)(uintptr_t)&feed);
     bool ok =
         engine_copy_parquet(engine, str_from(select), schema, path, NULL, NULL, arena, out, err);
+    pthread_mutex_lock(&feed.lock);
     if (!ok && feed.failed) *err = feed.err;
+    pthread_mutex_unlock(&feed.lock);
+    pthread_mutex_destroy(&feed.lock);
     arena_close(&feed.arena);
     return ok;
 }
