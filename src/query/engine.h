@@ -104,7 +104,6 @@ typedef struct Shape {
     size_t tables;   /* names in FROM, WITH names included */
     bool parameters; /* $1, ? */
     bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
-    bool filtered;   /* there is a WHERE */
 } Shape;
 
 /* policy.c: LH_DENIED "sql_forbidden", LH_INVALID "sql_error". *out is the SQL to run: the user's,
