@@ -52,6 +52,9 @@ const Schema *table_schema(const Table *table);
 Str table_property(const Table *table, const char *name); /* empty when absent */
 int64_t table_rows(const Table *table);
 int64_t table_bytes(const Table *table);
+/* Whether every data file holds the schema's columns under its names and types and in its order, so
+ * that it can be read as it is; otherwise it must be read by field id. */
+bool table_is_plain(const Table *table);
 
 typedef struct ColumnStats {
     int32_t field_id;

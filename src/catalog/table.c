@@ -85,6 +85,36 @@ static bool document_from(Str key, Str text, Document **out, Err *err) {
 }
 
 /* The schema that a version is read with is the one it was written with. */
+/* Our writers put columns in the order of their ids (query, copy.c). */
+static bool ids_ascend(const Schema *schema) {
+    for (size_t i = 1; i < schema->len; i++)
+        if (schema->fields[i].id <= schema->fields[i - 1].id) return false;
+    return true;
+}
+
+/* A snapshot that keeps no file of those before it. */
+static bool is_whole(const Snapshot *snapshot) {
+    return snapshot->parent_id == SNAPSHOT_NONE ||
+           !str_is(properties_get(snapshot->summary, snapshot->summary_count, "operation"),
+                   "append");
+}
+
+/* True when all that the snapshot's files may come from was written by us with this very schema. */
+static bool written_plain(const Table *table) {
+    const Metadata *metadata = &table->document->metadata;
+    if (!table->snapshot || !ids_ascend(table->schema)) return false;
+    for (const Snapshot *s = table->snapshot; s; s = metadata_snapshot(metadata, s->parent_id)) {
+        Str ours = properties_get(s->summary, s->summary_count, SUMMARY_LINEAGE);
+        if (s->schema_id != table->schema->id || ours.len == 0) return false;
+        if (is_whole(s)) return true;
+    }
+    return false; /* a parent has expired */
+}
+
+bool table_is_plain(const Table *table) {
+    return table->plain;
+}
+
 static bool table_set_version(Table *table, int64_t version, Err *err) {
     const Metadata *metadata = &table->document->metadata;
     table->version = version;
@@ -98,6 +128,7 @@ static bool table_set_version(Table *table, int64_t version, Err *err) {
                         table->name);
     const Schema *written = metadata_schema(metadata, table->snapshot->schema_id);
     if (written) table->schema = written;
+    table->plain = written_plain(table);
     return true;
 }
 
@@ -111,6 +142,7 @@ bool table_from(TableAt *at, Str document_key, Str document, Table **out, Err *e
     if (!table_set_version(table, empty ? 0 : (int64_t)metadata->snapshot_log_len, err))
         return false;
     table->schema = metadata_schema(metadata, metadata->current_schema_id); /* it may have grown */
+    table->plain = written_plain(table);
     if (at->before && at->before->ready) parts_hold(&at->before->parts, &table->warm);
     table->document->bucket = TAKE(at->bucket);
     *out = TAKE(table);

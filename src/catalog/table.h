@@ -41,6 +41,7 @@ struct Table {
     int64_t pointer, version;
     const Snapshot *snapshot; /* NULL: no snapshot yet */
     const Schema *schema;
+    bool plain;           /* see table_is_plain */
     pthread_mutex_t lock; /* of what follows, until `ready` */
     atomic_bool ready;
     Parts parts, warm; /* warm: of the version before, until the files are read */

@@ -33,17 +33,30 @@ static void add_field_ids(Text *sql, const Field *field) {
 
 /* Every column is cast to its type in the schema: what DuckDB has and Iceberg lacks (HUGEINT, ENUM,
  * arrays of fixed size) must not reach the file. A cast to the same type costs nothing. */
-static void add_columns(Text *sql, const Schema *schema, Arena *arena) {
+static void add_columns(Text *sql, const Schema *schema, const size_t *order, Arena *arena) {
     for (size_t i = 0; i < schema->len; i++) {
-        Str type = type_sql(&schema->fields[i].type, arena);
-        text_print(sql, "%sc%zu::%.*s AS ", i ? ", " : "", i, SHOW(type));
-        sql_quote_name(sql, schema->fields[i].name);
+        const Field *field = &schema->fields[order[i]];
+        Str type = type_sql(&field->type, arena);
+        text_print(sql, "%sc%zu::%.*s AS ", i ? ", " : "", order[i], SHOW(type));
+        sql_quote_name(sql, field->name);
     }
+}
+
+/* By field id: files of one schema then have one order of columns, whatever order they came in. */
+static size_t *order_of(const Schema *schema, Arena *arena) {
+    size_t *order = arena_array(arena, size_t, schema->len + 1);
+    for (size_t i = 0; i < schema->len; i++) {
+        size_t at = i;
+        for (; at > 0 && schema->fields[order[at - 1]].id > schema->fields[i].id; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+    return order;
 }
 
 static void make_copy(Text *sql, Str select, const Schema *schema, const char *path, Arena *arena) {
     text_add(sql, STR("COPY (SELECT "));
-    add_columns(sql, schema, arena);
+    add_columns(sql, schema, order_of(schema, arena), arena);
     text_print(sql, " FROM (%.*s\n) AS given(", SHOW(select));
     for (size_t i = 0; i < schema->len; i++) text_print(sql, "%sc%zu", i ? ", " : "", i);
     text_add(sql, STR(")) TO "));

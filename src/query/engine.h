@@ -50,11 +50,14 @@ struct Engine {
     PolicyCache *passed;
 };
 
-/* Reads the files of a dataset by field id: old names, lacking columns and widened types included.
- * A replacement scan can pass values to a function but no named ones, hence the macro. */
+/* Reads the files of a dataset: as they are, or by field id, old names, lacking columns and widened
+ * types included, which costs a lookup a quarter more. A replacement scan can pass values to a
+ * function but no named ones, and read_parquet itself would let statements ask for file names:
+ * hence the macro. */
 #define RESOLVE_MACRO                                                                              \
-    "CREATE MACRO lake_scan(files, columns) AS TABLE "                                             \
-    "SELECT * FROM read_parquet(files, schema := columns)"
+    "CREATE MACRO lake_scan"                                                                       \
+    "(files) AS TABLE (SELECT * FROM read_parquet(files)), "                                       \
+    "(files, columns) AS TABLE (SELECT * FROM read_parquet(files, schema := columns))"
 
 bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err);
 bool instance_run(duckdb_connection connection, Str sql, Err *err);
@@ -101,7 +104,6 @@ typedef struct Shape {
     size_t tables;   /* names in FROM, WITH names included */
     bool parameters; /* $1, ? */
     bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
-    bool filtered;   /* there is a WHERE */
 } Shape;
 
 /* policy.c: LH_DENIED "sql_forbidden", LH_INVALID "sql_error". *out is the SQL to run: the user's,

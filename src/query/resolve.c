@@ -135,7 +135,8 @@ static bool load_source(Plan *plan, Source *source, Err *err) {
     if (!table_files(source->table, &files, &count, err)) return false;
     if (!bucket_find(catalog_buckets(plan->engine->catalog), home, &bucket, err)) return false;
     if (!make_files(plan, source, bucket_store(bucket), files, count, err)) return false;
-    make_columns(plan, source, table_schema(source->table));
+    if (count == 0 || !table_is_plain(source->table))
+        make_columns(plan, source, table_schema(source->table));
     return true;
 }
 
@@ -176,7 +177,7 @@ static void on_unknown_table(duckdb_replacement_scan_info info, const char *writ
     }
     duckdb_replacement_scan_set_function_name(info, "lake_scan");
     duckdb_replacement_scan_add_parameter(info, source->files);
-    duckdb_replacement_scan_add_parameter(info, source->columns);
+    if (source->columns) duckdb_replacement_scan_add_parameter(info, source->columns);
 }
 
 void resolve_setup(duckdb_database database) {
