@@ -103,6 +103,7 @@ typedef struct Shape {
     Str table;       /* the one that was named last, within the statement; or empty */
     size_t tables;   /* names in FROM, WITH names included */
     bool parameters; /* $1, ? */
+    bool narrows;    /* a WHERE or a GROUP BY */
     bool grows;      /* a result may have more rows than its one table: joins, unnest, recursion */
 } Shape;
 

@@ -250,7 +250,10 @@ static void note_shape(Shape *shape, const Json *node, Str type) {
     static const char *const growing[] = {"JOIN",  "TABLE_FUNCTION",     "SET_OPERATION_NODE",
                                           "PIVOT", "RECURSIVE_CTE_NODE", "EXPRESSION_LIST",
                                           NULL};
+    const Json *where = json_get(node, "where_clause"),
+               *groups = json_get(node, "group_expressions");
     Str function = json_get_text(node, "function_name", (Str){0});
+    if ((where && where->kind != JSON_NULL) || (groups && groups->len > 0)) shape->narrows = true;
     if (is_one_of(type, growing) || str_equal_nocase(function, STR("unnest"))) shape->grows = true;
     if (str_is(type, "VALUE_PARAMETER")) shape->parameters = true;
 }

@@ -11,8 +11,10 @@
 
 #define PARAMS_MAX 1000
 #define HELD_ROWS_MAX 50000
-#define HELD_BYTES_MAX (8 << 20) /* of the files: what is held may be some ten times more */
-#define SANDBOX_TRIES 3          /* others may replace the sandbox in between */
+#define HELD_BYTES_MAX (8 << 20)  /* of the files: what is held may be some ten times more */
+#define NARROWED_ROWS_MAX 1000000 /* the same where a WHERE or GROUP BY leaves less of it */
+#define NARROWED_BYTES_MAX (64 << 20)
+#define SANDBOX_TRIES 3 /* others may replace the sandbox in between */
 
 static bool take_slot(Engine *engine, int64_t wait_ms, Err *err) {
     struct timespec until;
@@ -199,7 +201,8 @@ static bool is_small(Rows *rows, const Query *query, const Shape *shape) {
         shape->tables != 1 || !shape->table.len)
         return false;
     return plan_load(&rows->plan, shape->table, &dataset_rows, &ignored) &&
-           dataset_rows <= HELD_ROWS_MAX && rows->plan.bytes <= HELD_BYTES_MAX;
+           dataset_rows <= (shape->narrows ? NARROWED_ROWS_MAX : HELD_ROWS_MAX) &&
+           rows->plan.bytes <= (shape->narrows ? NARROWED_BYTES_MAX : HELD_BYTES_MAX);
 }
 
 static bool try_sandbox(Rows *rows, const Query *query, Str sql, bool small, Err *err) {
