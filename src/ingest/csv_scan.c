@@ -99,8 +99,7 @@ static FieldEnd next_field(CsvScan *scan, Cursor *c, CsvField *field) {
     *field = (CsvField){0};
     if (c->at < c->end && *c->at == '"') return quoted_field(scan, c, field);
     const char *from = c->at, *p = from;
-    char delimiter = scan->delimiter;
-    while (p < c->end && *p != delimiter && *p != '\n' && *p != '\r') p++;
+    while (p < c->end && !scan->stops[(unsigned char)*p]) p++; /* one test a byte */
     c->at = p;
     field->text = (Str){from, (size_t)(p - from)};
     return end_field(scan, c);
@@ -267,6 +266,7 @@ static void keep(CsvScan *scan, Bytes rest) {
 }
 
 bool csv_scan(CsvScan *scan, Bytes piece, bool last, Err *err) {
+    scan->stops[(unsigned char)scan->delimiter] = scan->stops['\n'] = scan->stops['\r'] = true;
     size_t used = 0;
     if (scan->carry.len) {
         text_add(&scan->carry, str_of(piece));

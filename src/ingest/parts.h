@@ -48,6 +48,7 @@ typedef struct CsvScan {
     uint64_t line;              /* of the next record, from 1 */
     uint64_t rows, blank_lines; /* blank ones before the header */
     unsigned newlines;          /* which kinds were seen, a bit each */
+    bool stops[256];            /* bytes that end a plain field; empty until the first scan */
     Text carry;                 /* of a record whose end has not come yet */
     Text warnings;              /* a JSON string each, commas between */
     Arena arena;
