@@ -1,14 +1,13 @@
 // benchmark: SQL and CSV ingest through the server, beside DuckDB's own C API on the same files
 // Each line alternates the two (query_beside.c) and takes medians. A query's answer is CSV over
 // HTTP, every byte read; DuckDB's rows are fetched and dropped, but for "every row as CSV", which it
-// writes as CSV to a file. The ingest spools, checks, samples
-// for personal data, commits and syncs; DuckDB's COPY sniffs and writes Parquet without a sync.
+// writes as CSV to a file. The ingest spools, checks, samples for personal data, commits and syncs; DuckDB's COPY sniffs and writes Parquet without a sync.
 import { execFileSync } from 'node:child_process'
 import { createWriteStream, readdirSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { startServer } from '../tests/kit/server.mjs'
-import { build, freshDir, printTable, quick } from './report.mjs'
+import { build, freshDir, peakMib, printTable, quick, resetPeak } from './report.mjs'
 
 const dir = freshDir(), data = join(dir, 'data')
 
@@ -34,7 +33,15 @@ async function writeCsv(path, rows) {
 const beside = (...args) =>
   execFileSync(join(build, 'bench', 'query_beside'), args.map(String), { encoding: 'utf8' }).trim().split(' ').map(Number)
 
-const server = await startServer(data)
+const server = await startServer(data), pid = server.child.pid
+
+// A row of the table, with the server's peak memory while it was measured.
+function measure(label, ...args) {
+  resetPeak(pid)
+  const [ours, direct] = beside(...args)
+  table.push([label, ours / 1000, direct / 1000, (ours - direct) / 1000, ours / direct, peakMib(pid)])
+}
+
 const table = []
 for (const [rows, rounds] of [[1000, quick ? 50 : 400], [quick ? 100000 : 1000000, quick ? 10 : 40]]) {
   const csv = join(dir, `${rows}.csv`), dataset = `t${rows}`
@@ -46,13 +53,10 @@ for (const [rows, rounds] of [[1000, quick ? 50 : 400], [quick ? 100000 : 100000
     ['count(*)', 'SELECT count(*) FROM _'],
     ['group by', 'SELECT active, count(*), avg(amount), max(seen) FROM _ GROUP BY active'],
     ['every row as CSV', 'SELECT * FROM _', `COPY (SELECT * FROM _) TO '${join(dir, 'every.csv')}' (FORMAT csv)`],
-  ]) {
-    const [ours, direct] = beside('query', server.url, sql.replace('_', dataset), (other ?? sql).replace('_', from), rounds)
-    table.push([`${label}, ${rows} rows`, ours / 1000, direct / 1000, (ours - direct) / 1000, ours / direct])
-  }
-  const [ours, direct] = beside('ingest', server.url, csv, join(dir, 'direct.parquet'), quick ? 2 : 7)
-  table.push([`ingest of a CSV, ${rows} rows`, ours / 1000, direct / 1000, (ours - direct) / 1000, ours / direct])
+  ])
+    measure(`${label}, ${rows} rows`, 'query', server.url, sql.replace('_', dataset), (other ?? sql).replace('_', from), rounds)
+  measure(`ingest of a CSV, ${rows} rows`, 'ingest', server.url, csv, join(dir, 'direct.parquet'), quick ? 2 : 7)
 }
-printTable(['', 'server ms', 'DuckDB ms', 'more ms', 'ratio'], table)
+printTable(['', 'server ms', 'DuckDB ms', 'more ms', 'ratio', 'peak MiB'], table)
 await server.stop()
 process.exit(0)
