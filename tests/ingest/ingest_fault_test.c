@@ -1,7 +1,7 @@
 #include "storage/fault.h"
 
 #include "ingest/ingest.h"
-#include "kit/kit.h"
+#include "kit/engine.h"
 
 #include <stdlib.h>
 
@@ -13,18 +13,11 @@ static Engine *engine;
 static char root[128];
 
 static void open_lake(void) {
-    char spill[128];
     snprintf(root, sizeof root, "%s/lake", kit_dir());
-    snprintf(spill, sizeof spill, "%s/spill", kit_dir());
     BucketOptions primary = {STR("primary"), STR("local"), str_from(root)};
-    EngineOptions options = {.threads = 2,
-                             .memory_bytes = 1 << 30,
-                             .spill_dir = spill,
-                             .spill_bytes_max = 1 << 28,
-                             .queries_max = 4};
     CHECK_OK(buckets_open(&primary, 1, (Str){0}, &buckets, &err));
     CHECK_OK(catalog_open(buckets, &catalog, &err));
-    CHECK_OK(engine_open(&options, catalog, &engine, &err));
+    engine = kit_engine(catalog, 1 << 30, 1 << 28);
 }
 
 static bool give(void *context, void *buffer, size_t size, size_t *got, Err *e) {

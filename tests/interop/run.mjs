@@ -1,61 +1,26 @@
 // What goes in over HTTP must come out the same two ways: from POST /query, and from the table's
 // own files read by icebird, which knows nothing of lakehouse.
 // usage: node tests/interop/run.mjs     BUILD=build says where the binary is
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parquetWriteBuffer } from 'hyparquet-writer'
+import { call, check, finish, freshDir, startServer } from '../kit/server.mjs'
 import { currentSchema, difference } from './compare.mjs'
 import { readTable } from './icebird.mjs'
 
-const build = process.env.BUILD ?? 'build'
-const data = mkdtempSync(join(tmpdir(), 'lakehouse-interop-'))
-let passed = 0, failed = 0
-let base, primary
+const data = freshDir(), primary = join(data, 'primary')
+const server = await startServer(data)
 
-async function check(claim, run) {
-  try {
-    await run()
-    passed++
-    console.log(`ok   ${claim}`)
-  } catch (error) {
-    failed++
-    console.log(`  ${error.message}\nFAIL ${claim}`)
-  }
+async function request(method, path, body) {
+  const answer = await call(server, method, path, body)
+  if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`)
+  return answer.json
 }
-
-function startServer() {
-  const child = spawn(join(build, 'lakehouse'), ['serve', '--data', data, '--listen', '127.0.0.1:0'],
-    { stdio: ['ignore', 'pipe', 'inherit'] })
-  return new Promise((resolve, reject) => {
-    let text = ''
-    child.stdout.on('data', part => {
-      text += part
-      const match = /listening on (http:\/\/\S+)/.exec(text)
-      if (match) resolve({ child, url: match[1] })
-    })
-    child.on('error', reject)
-    child.on('exit', code => reject(new Error(`the server ended with ${code} before it listened`)))
-  })
-}
-
-async function request(method, path, body, headers = {}) {
-  const response = await fetch(base + path, { method, body, headers })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
-  return text ? JSON.parse(text) : null
-}
-
-const json = (method, path, value) =>
-  request(method, path, JSON.stringify(value), { 'content-type': 'application/json' })
 
 const ingest = (dataset, format, mode, body) =>
   request('POST', `/ingest/file?dataset=${dataset}&format=${format}&mode=${mode}`, body)
 
 async function query(dataset) {
-  const answer = await json('POST', '/query', { sql: `SELECT * FROM ${dataset}`, limit: 10000 })
+  const answer = await request('POST', '/query', { sql: `SELECT * FROM ${dataset}`, limit: 10000 })
   return answer.rows.map(row => Object.fromEntries(answer.columns.map((c, i) => [c.name, row[i]])))
 }
 
@@ -98,58 +63,41 @@ function parquet() {
   }))
 }
 
-async function main() {
-  const range = (from, to) => Array.from({ length: to - from }, (_, i) => person(from + i))
-  await check('rows ingested as NDJSON are read by icebird as by SQL', async () => {
-    await ingest('people', 'ndjson', 'create', ndjson(range(0, 50)))
-    await agree('people', 50)
-  })
-  await check('so are they after an append', async () => {
-    await ingest('people', 'ndjson', 'append', ndjson(range(50, 75)))
-    const metadata = await agree('people', 75)
-    if (metadata.snapshots.length !== 2) throw new Error(`${metadata.snapshots.length} snapshots`)
-  })
-  await check('rows ingested as CSV, and after an append', async () => {
-    await ingest('orders', 'csv', 'create', csv(0, 40))
-    await agree('orders', 40)
-    await ingest('orders', 'csv', 'append', csv(40, 45))
-    await agree('orders', 45)
-  })
-  await check('rows ingested as Parquet that another program wrote', async () => {
-    await ingest('measures', 'parquet', 'create', parquet())
-    await agree('measures', 3)
-  })
-  await check('a replace leaves only the new rows', async () => {
-    await ingest('orders', 'csv', 'replace', csv(0, 7))
-    await agree('orders', 7)
-  })
-  await check('a rollback brings the old rows back', async () => {
-    const answer = await json('POST', '/catalog/datasets/orders/rollback', { version: 2 })
-    if (answer.version !== 4) throw new Error(`the rollback made version ${answer.version}`)
-    await agree('orders', 45)
-  })
-  await check('a patch travels in the table and changes no row', async () => {
-    await json('PATCH', '/catalog/datasets/people', { owner: 'data team' })
-    const metadata = await agree('people', 75)
-    if (metadata.properties['lakehouse.owner'] !== 'data team')
-      throw new Error(`properties are ${JSON.stringify(metadata.properties)}`)
-  })
-}
+const range = (from, to) => Array.from({ length: to - from }, (_, i) => person(from + i))
+await check('rows ingested as NDJSON are read by icebird as by SQL', async () => {
+  await ingest('people', 'ndjson', 'create', ndjson(range(0, 50)))
+  await agree('people', 50)
+})
+await check('so are they after an append', async () => {
+  await ingest('people', 'ndjson', 'append', ndjson(range(50, 75)))
+  const metadata = await agree('people', 75)
+  if (metadata.snapshots.length !== 2) throw new Error(`${metadata.snapshots.length} snapshots`)
+})
+await check('rows ingested as CSV, and after an append', async () => {
+  await ingest('orders', 'csv', 'create', csv(0, 40))
+  await agree('orders', 40)
+  await ingest('orders', 'csv', 'append', csv(40, 45))
+  await agree('orders', 45)
+})
+await check('rows ingested as Parquet that another program wrote', async () => {
+  await ingest('measures', 'parquet', 'create', parquet())
+  await agree('measures', 3)
+})
+await check('a replace leaves only the new rows', async () => {
+  await ingest('orders', 'csv', 'replace', csv(0, 7))
+  await agree('orders', 7)
+})
+await check('a rollback brings the old rows back', async () => {
+  const answer = await request('POST', '/catalog/datasets/orders/rollback', { version: 2 })
+  if (answer.version !== 4) throw new Error(`the rollback made version ${answer.version}`)
+  await agree('orders', 45)
+})
+await check('a patch travels in the table and changes no row', async () => {
+  await request('PATCH', '/catalog/datasets/people', { owner: 'data team' })
+  const metadata = await agree('people', 75)
+  if (metadata.properties['lakehouse.owner'] !== 'data team')
+    throw new Error(`properties are ${JSON.stringify(metadata.properties)}`)
+})
 
-let server
-try {
-  server = await startServer()
-  base = server.url
-  const buckets = await request('GET', '/storage/buckets')
-  primary = fileURLToPath(buckets.find(b => b.role === 'primary').location)
-  await main()
-} catch (error) {
-  failed++
-  console.log(`FAIL ${error.message}`)
-} finally {
-  server?.child.removeAllListeners('exit')
-  server?.child.kill('SIGKILL')
-  rmSync(data, { recursive: true, force: true })
-}
-console.log(`${passed} passed, ${failed} failed`)
-process.exit(failed ? 1 : 0)
+await server.stop()
+finish()

@@ -1,4 +1,4 @@
-#include "kit/kit.h"
+#include "kit/engine.h"
 #include "query/query.h"
 
 #include <stdlib.h>
@@ -10,15 +10,7 @@ static Arena arena;
 static Engine *engine;
 
 static Engine *open_engine(void) {
-    static char spill[128];
-    if (engine) return engine;
-    snprintf(spill, sizeof spill, "%s/spill", kit_dir());
-    EngineOptions options = {.threads = 2,
-                             .memory_bytes = 1 << 30,
-                             .spill_dir = spill,
-                             .spill_bytes_max = 1 << 30,
-                             .queries_max = 2};
-    CHECK_OK(engine_open(&options, NULL, &engine, &err));
+    if (!engine) engine = kit_engine(NULL, 1 << 30, 1 << 30);
     return engine;
 }
 

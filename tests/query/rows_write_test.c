@@ -1,4 +1,4 @@
-#include "kit/kit.h"
+#include "kit/engine.h"
 #include "query/query.h"
 
 #include <stdlib.h>
@@ -8,15 +8,7 @@ static Err err;
 static Engine *engine;
 
 static Engine *open_engine(void) {
-    static char spill[128];
-    if (engine) return engine;
-    snprintf(spill, sizeof spill, "%s/spill", kit_dir());
-    EngineOptions options = {.threads = 2,
-                             .memory_bytes = 512 << 20,
-                             .spill_dir = spill,
-                             .spill_bytes_max = 1 << 30,
-                             .queries_max = 4};
-    CHECK_OK(engine_open(&options, NULL, &engine, &err));
+    if (!engine) engine = kit_engine(NULL, 512 << 20, 1 << 30);
     return engine;
 }
 

@@ -1,4 +1,4 @@
-#include "kit/kit.h"
+#include "kit/engine.h"
 #include "query/query.h"
 
 #include <pthread.h>
@@ -15,15 +15,7 @@ static Err err;
 static Engine *engine;
 
 static Engine *open_engine(void) {
-    static char spill[128];
-    if (engine) return engine;
-    snprintf(spill, sizeof spill, "%s/spill", kit_dir());
-    EngineOptions options = {.threads = 2,
-                             .memory_bytes = 200 << 20,
-                             .spill_dir = spill,
-                             .spill_bytes_max = 40 << 20,
-                             .queries_max = 2};
-    CHECK_OK(engine_open(&options, NULL, &engine, &err));
+    if (!engine) engine = kit_engine(NULL, 200 << 20, 40 << 20);
     return engine;
 }
 
@@ -170,16 +162,16 @@ static void *hold_slot(void *context) {
 
 TEST("more queries than slots wait, and trusted SQL needs no slot") {
     atomic_int stop = 0;
-    pthread_t threads[2], stopper;
+    pthread_t threads[KIT_ENGINE_SLOTS], stopper;
     OWNED(rows_close) Rows *rows = NULL;
-    for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, hold_slot, &stop);
+    for (int i = 0; i < KIT_ENGINE_SLOTS; i++) pthread_create(&threads[i], NULL, hold_slot, &stop);
     usleep(50000);
     CHECK_OK(engine_run(open_engine(), STR("SELECT 1"), NULL, NULL, &rows, &err));
     pthread_create(&stopper, NULL, set_later, &stop);
     int64_t start = clock_us();
     CHECK_INT(ask_int("SELECT 5", NULL), 5);
     CHECK(clock_us() - start > 20000);
-    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < KIT_ENGINE_SLOTS; i++) pthread_join(threads[i], NULL);
     pthread_join(stopper, NULL);
 }
 
