@@ -36,6 +36,7 @@ export function startServer(data, { args = [], env = {} } = {}) {
   const child = spawn(binary, ['serve', '--data', data, '--listen', '127.0.0.1:0', ...args],
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   const server = { child, data, log: '', out: '' }
+  process.on('exit', () => child.kill('SIGKILL')) // also when the test itself breaks
   server.ended = new Promise(resolve => child.on('exit', (code, signal) => resolve({ code, signal })))
   child.stderr.on('data', part => { server.log += part })
   server.stop = async (signal = 'SIGTERM') => { child.kill(signal); return server.ended }
