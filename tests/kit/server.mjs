@@ -6,7 +6,8 @@ import { join } from 'node:path'
 
 export const binary = join(process.env.BUILD ?? 'build', 'lakehouse')
 let passed = 0, failed = 0
-const dirs = []
+const dirs = [], children = new Set()
+process.on('exit', () => { for (const child of children) child.kill('SIGKILL') }) // also when a test breaks
 
 export async function check(claim, run) {
   try {
@@ -36,7 +37,7 @@ export function startServer(data, { args = [], env = {} } = {}) {
   const child = spawn(binary, ['serve', '--data', data, '--listen', '127.0.0.1:0', ...args],
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   const server = { child, data, log: '', out: '' }
-  process.on('exit', () => child.kill('SIGKILL')) // also when the test itself breaks
+  children.add(child)
   server.ended = new Promise(resolve => child.on('exit', (code, signal) => resolve({ code, signal })))
   child.stderr.on('data', part => { server.log += part })
   server.stop = async (signal = 'SIGTERM') => { child.kill(signal); return server.ended }
