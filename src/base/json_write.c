@@ -76,10 +76,18 @@ void jw_uint(JsonWriter *w, uint64_t value) {
     text_print(w->out, "%llu", (unsigned long long)value);
 }
 
+/* What needs no digits: JSON has no infinity and no NaN, and "-0" would be read as an integer. */
+static bool special(Text *out, double value) {
+    bool minus_zero = value == 0 && signbit(value);
+    if (isfinite(value) && !minus_zero) return false;
+    text_add(out, minus_zero ? STR("-0.0") : STR("null"));
+    return true;
+}
+
 void jw_real(JsonWriter *w, double value) {
     char buffer[32];
     before_value(w);
-    if (!isfinite(value)) return text_add(w->out, STR("null"));
+    if (special(w->out, value)) return;
     for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back the same */
         snprintf(buffer, sizeof buffer, "%.*g", digits, value);
         if (strtod(buffer, NULL) == value) break;
@@ -90,7 +98,7 @@ void jw_real(JsonWriter *w, double value) {
 void jw_float(JsonWriter *w, float value) {
     char buffer[32];
     before_value(w);
-    if (!isfinite(value)) return text_add(w->out, STR("null"));
+    if (special(w->out, (double)value)) return;
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(buffer, sizeof buffer, "%.*g", digits, (double)value);
         if (strtof(buffer, NULL) == value) break;

@@ -268,6 +268,7 @@ static void keep(CsvScan *scan, Bytes rest) {
 bool csv_scan(CsvScan *scan, Bytes piece, bool last, Err *err) {
     scan->stops[(unsigned char)scan->delimiter] = scan->stops['\n'] = scan->stops['\r'] = true;
     size_t used = 0;
+    if (!piece.data) piece.data = (const uint8_t *)""; /* the end may come as nothing at all */
     if (scan->carry.len) {
         text_add(&scan->carry, str_of(piece));
         piece = text_bytes(&scan->carry);

@@ -97,3 +97,9 @@ TEST("a 32-bit number is written as short as it reads back") {
     jw_end(&w);
     CHECK_STR(text_str(&text), "[0.1,0.33333334,-2.5e-30,16777216,null]");
 }
+
+TEST("minus zero stays a real number") {
+    OWNED(text_close) Text text = {0};
+    jw_json(&(JsonWriter){.out = &text}, read_ok("[-0.0,-0e5]"));
+    CHECK_STR(text_str(&text), "[-0.0,-0.0]");
+}
