@@ -6,6 +6,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <stdexcept>
+
+// The parser asserts what a malformed file can make false ("[&"): that is bad input, not a bug.
+[[noreturn]] static void not_toml() {
+    throw std::invalid_argument("this is not TOML");
+}
+#define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : not_toml())
 #include <toml++/toml.h>
 
 extern "C" char *config_toml_to_json(const char *text, size_t len, char *why, size_t why_size) {
@@ -18,6 +25,8 @@ extern "C" char *config_toml_to_json(const char *text, size_t len, char *why, si
         std::snprintf(why, why_size, "line %u, column %u: %.*s", (unsigned)e.source().begin.line,
                       (unsigned)e.source().begin.column, (int)e.description().size(),
                       e.description().data());
+    } catch (const std::invalid_argument &e) {
+        std::snprintf(why, why_size, "%s", e.what());
     } catch (const std::exception &) {
         std::snprintf(why, why_size, "out of memory");
     }

@@ -51,3 +51,37 @@ TEST("a malformed file names the line") {
     CHECK(!open_config("[gateway]\nport = = 1\n"));
     CHECK(strstr(err.message, "line 2"));
 }
+
+TEST("characters beyond ASCII stand in quoted text and comments only") {
+    static const struct {
+        const char *toml, *says;
+    } cases[] = {
+        {"# caf\xc3\xa9\na = \"caf\xc3\xa9 \\\" \xc3\xa9\" # \xc3\xa9\n", NULL    },
+        {"a = '''\n\xc3\xa9 ' \xc3\xa9\n'''\nb = \"\"\"\xc3\xa9\"\"\"\n", NULL    },
+        {"a = \"x\"\n\nb = 0\xcf\xbf\n",                                  "line 3"},
+        {"caf\xc3\xa9 = 1\n",                                             "line 1"},
+        {"a = '''x\ny'''\n\xc2\xa0z = 1\n",                               "line 3"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        OWNED(config_close) Config *config = NULL;
+        char path[160];
+        snprintf(path, sizeof path, "%s/ascii.toml", kit_dir());
+        CHECK_OK(file_replace(path, bytes_of(str_from(cases[i].toml)), &err));
+        bool ok = config_open(path, &config, &err);
+        if (!cases[i].says) CHECK_OK(ok);
+        if (cases[i].says) CHECK(!ok && strstr(err.message, cases[i].says));
+    }
+}
+
+TEST("what is not TOML at all is refused, not asserted") {
+    static const char *const texts[] = {"\n\n[&",   "[",         "a",    "= 1",
+                                        "\xff\xfe", "a = [1, 2", "a = '"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        OWNED(config_close) Config *config = NULL;
+        char path[160];
+        snprintf(path, sizeof path, "%s/bad.toml", kit_dir());
+        CHECK_OK(file_replace(path, bytes_of(str_from(texts[i])), &err));
+        CHECK(!config_open(path, &config, &err));
+        CHECK_INT(err.kind, LH_INVALID);
+    }
+}
