@@ -19,44 +19,28 @@ struct Config {
     size_t asked_count;
 };
 
-/* Past the closing quotes of the string that begins at `at`, one line or several. */
-static size_t string_end(Str toml, size_t at) {
-    char quote = toml.data[at];
-    char threefold[] = {quote, quote, quote};
-    bool several = str_starts(str_slice(toml, at, toml.len), (Str){threefold, 3});
-    Str closing = {threefold, several ? 3 : 1};
-    for (at += closing.len; at < toml.len; at++) {
-        if (!several && toml.data[at] == '\n') return at;
-        if (quote == '"' && toml.data[at] == '\\')
-            at++;
-        else if (str_starts(str_slice(toml, at, toml.len), closing))
-            return at + closing.len;
+/* Outside of strings and comments TOML is ASCII, and the parser's tables of other characters have
+ * holes in which its behaviour is undefined. So the text is parsed first with "!" in the place of
+ * each such byte, which is an error wherever they would be one. */
+static bool check_ascii(Str toml, char *why, size_t why_size) {
+    OWNED(text_close) Text plain = {0};
+    bool ascii = true;
+    for (size_t i = 0; i < toml.len; i++) {
+        bool beyond = (unsigned char)toml.data[i] >= 0x80;
+        text_add_byte(&plain, beyond ? '!' : toml.data[i]);
+        ascii = ascii && !beyond;
     }
-    return toml.len;
-}
-
-/* Outside of strings and comments TOML is ASCII. The parser's tables of other characters have holes
- * in which its behaviour is undefined, so that it never gets to see one there. */
-static bool check_ascii(Str toml, Err *err) {
-    unsigned line = 1;
-    for (size_t at = 0; at < toml.len;) {
-        char c = toml.data[at];
-        size_t end = at + 1;
-        if ((unsigned char)c >= 0x80)
-            return err_set(
-                err, LH_INVALID,
-                "line %u: only quoted text and comments may hold characters beyond ASCII", line);
-        if (c == '"' || c == '\'') end = string_end(toml, at);
-        while (c == '#' && end < toml.len && toml.data[end] != '\n') end++;
-        for (; at < MIN(end, toml.len); at++) line += toml.data[at] == '\n';
-    }
-    return true;
+    if (ascii) return true;
+    char *json = config_toml_to_json(plain.data, plain.len, why, why_size);
+    free(json);
+    return json != NULL;
 }
 
 static bool config_parse(Config *config, Str toml, Err *err) {
     char why[256] = "";
-    if (!check_ascii(toml, err)) return false;
-    char *json = config_toml_to_json(toml.data, toml.len, why, sizeof why);
+    char *json = check_ascii(toml, why, sizeof why)
+                     ? config_toml_to_json(toml.data, toml.len, why, sizeof why)
+                     : NULL;
     if (!json) return err_set(err, LH_INVALID, "%s", why);
     bool ok = json_read(str_from(json), &config->arena, &config->root, err);
     free(json);
