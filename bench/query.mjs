@@ -1,7 +1,8 @@
 // benchmark: SQL and CSV ingest through the server, beside DuckDB's own C API on the same files
 // Each line alternates the two (query_beside.c) and takes medians. A query's answer is CSV over
 // HTTP, every byte read; DuckDB's rows are fetched and dropped, but for "every row as CSV", which it
-// writes as CSV to a file. The ingest spools, checks, samples for personal data, commits and syncs; DuckDB's COPY sniffs and writes Parquet without a sync.
+// writes as CSV to a file. The ingest spools, checks, samples for personal data, commits and syncs;
+// DuckDB's COPY sniffs and writes Parquet without a sync.
 import { execFileSync } from 'node:child_process'
 import { createWriteStream, readdirSync } from 'node:fs'
 import { once } from 'node:events'

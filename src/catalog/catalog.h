@@ -108,7 +108,7 @@ bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, co
                   Arena *arena, const Schema **out, Str *home_bucket, Str *location_key, Err *err);
 /* One new version, or none. Retries lost swaps. LH_CONFLICT "dataset_exists" for a create. On a
  * definite failure the caller removes its data files; on an unknown one (LH_OFFLINE, code
- * "commit_unknown") they stay. Publishes EVENT_DATASET_APPENDED and the like after success. */
+ * "commit_unknown") they stay. Publishes DATASET_APPENDED and the like after success. */
 bool catalog_commit(Catalog *catalog, const Commit *commit, int64_t *version, Err *err);
 bool catalog_patch(Catalog *catalog, Str dataset, const Property *properties, size_t count,
                    Err *err);
@@ -129,8 +129,7 @@ bool catalog_write_lineage(Catalog *catalog, Str name, const Str *indexes, size_
 void lineage_write(const Lineage *lineage, int64_t version, JsonWriter *w);
 
 /* Events for layers above. Called on the committing thread after the commit, in subscription
- * order; a subscriber must be quick and must not commit. It may append the names of what it
- * enqueued to *enqueued (JSON array elements), which ingest answers as "agent_enqueued". */
+ * order; a subscriber must be quick and must not commit. */
 typedef enum CatalogEventKind {
     DATASET_CREATED,
     DATASET_APPENDED,

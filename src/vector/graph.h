@@ -42,7 +42,7 @@ static inline size_t graph_degree(int m) {
 }
 /* Fills links (count * graph_degree(m)) and appends the entry points (uint32_t) to *entries. The
  * same for the same vectors whatever the number of threads. LH_CANCELLED when asked to stop.
- * Needs about count * 420 bytes beside the vectors. */
+ * Needs about count * 700 bytes beside the vectors. */
 bool graph_build(const GraphBuild *build, uint32_t *links, Text *entries, Err *err);
 
 typedef struct Hit {

@@ -3,7 +3,7 @@
 
 #include "vector/graph.h"
 
-#define CANDIDATES_MAX 48 /* kept for each row; more did not raise recall at degree 32 */
+#define CANDIDATES_MAX 48 /* kept for each row: half as many again as links */
 
 typedef struct Candidates {
     const GraphBuild *build;

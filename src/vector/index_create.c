@@ -2,7 +2,7 @@
  * vectors), build the graph, write one index file and one Parquet of what was embedded, and publish
  * both by writing meta.json. A failure or a crash before that leaves nothing that anybody sees.
  *
- * Memory is bounded by a batch of rows plus about 450 bytes a chunk for the graph; vectors and
+ * Memory is bounded by a batch of rows plus about 700 bytes a chunk for the graph; vectors and
  * texts go to files as they come. */
 #include "vector/build.h"
 
