@@ -36,9 +36,9 @@ static bool open_engine(App *app, const Settings *settings, Err *err) {
 }
 
 static bool open_parts(App *app, const Settings *settings, Err *err) {
-    if (!buckets_open(settings->buckets, settings->bucket_count, settings->rescue, &app->buckets,
-                      err))
-        return err_while(err, "storage");
+    BucketsOptions buckets = {
+        .items = settings->buckets, .count = settings->bucket_count, .rescue = settings->rescue};
+    if (!buckets_open(&buckets, &app->buckets, err)) return err_while(err, "storage");
     if (!catalog_open(app->buckets, &app->catalog, err)) return err_while(err, "catalog");
     if (!open_engine(app, settings, err)) return err_while(err, "query");
     if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");

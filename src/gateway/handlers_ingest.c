@@ -38,12 +38,11 @@ static bool ingest_object(App *app, Call *call, IngestFile *file, Text *result, 
     const IngestQuery *query = call->query;
     OWNED(object_close) ObjectReader *reader = NULL;
     Str key = query->object, bucket = str_until(&key, '/'), served_by;
-    bool rescued;
     if (call->request->has_body && call->request->content_length != 0)
         return err_code(err, LH_INVALID, "unexpected_body",
                         "'object' and a body exclude each other");
-    if (!buckets_open_object(app->buckets, bucket, key, &reader, &rescued, &served_by, err))
-        return false;
+    ObjectRequest request = {.bucket = bucket, .key = key};
+    if (!buckets_open_object(app->buckets, &request, &reader, &served_by, err)) return false;
     ObjectSource source = {.reader = reader};
     file->source_system = "file";
     file->source = query->object;

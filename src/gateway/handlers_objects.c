@@ -141,12 +141,10 @@ static bool send_object(Call *call, ObjectReader *reader, Err *err) {
 
 bool object_get(App *app, Call *call, Err *err) {
     OWNED(object_close) ObjectReader *reader = NULL;
-    bool rescued;
+    ObjectRequest request = {.bucket = call->params[0], .key = call->params[1]};
     Str served_by;
-    if (!buckets_open_object(app->buckets, call->params[0], call->params[1], &reader, &rescued,
-                             &served_by, err))
-        return false;
-    if (rescued) rescue_headers(call, served_by);
+    if (!buckets_open_object(app->buckets, &request, &reader, &served_by, err)) return false;
+    if (served_by.len) rescue_headers(call, served_by);
     switch (check_conditions(call->request, object_info(reader))) {
     case CONDITION_FAILED:
         return err_set(err, LH_PRECONDITION, "the object is not the one that was named");
@@ -219,8 +217,8 @@ static bool put_object(App *app, Call *call, ObjectInfo *info, Err *err) {
     return read_put_condition(call->request, &condition, err) &&
            check_unmanaged(call->params[1], err) &&
            bucket_find(app->buckets, call->params[0], &bucket, err) &&
-           store_create(bucket_store(bucket), call->params[1], &writer, err) &&
-           receive(call, writer, err) && writer_commit(writer, &condition, info, err);
+           store_create(bucket_store(bucket), call->params[1], &condition, &writer, err) &&
+           receive(call, writer, err) && writer_commit(writer, info, err);
 }
 
 bool object_put(App *app, Call *call, Err *err) {

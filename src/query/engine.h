@@ -125,7 +125,10 @@ Str growth_refusal(Str name, const Json *arguments, bool as_list, Arena *arena);
 /* resolve.c: datasets as DuckDB sees them. A Plan is the thread's own while it prepares. */
 typedef struct Source {
     Str name;
+    Bucket *bucket; /* outlives `held` */
     Table *table;
+    LocalFile **held; /* of the snapshot; in the plan's arena */
+    size_t held_count;
     duckdb_value files, columns;
 } Source;
 typedef struct Plan {

@@ -21,7 +21,9 @@ void plan_enter(Plan *plan) {
 static void close_source(Source *source) {
     duckdb_destroy_value(&source->files);
     duckdb_destroy_value(&source->columns);
+    for (size_t i = 0; i < source->held_count; i++) local_file_close(&source->held[i]);
     table_release(&source->table);
+    bucket_release(&source->bucket);
 }
 
 void plan_close(Plan *plan) {
@@ -68,16 +70,19 @@ static void note_directory(Plan *plan, Str directory) {
 }
 
 /* The files as a list of paths. In a sandbox the bucket's warehouse must be open to it. */
-static bool make_files(Plan *plan, Source *source, Store *store, const DataFile *files,
-                       size_t count, Err *err) {
+static bool make_files(Plan *plan, Source *source, const DataFile *files, size_t count, Err *err) {
     duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
     duckdb_value *paths = arena_array(plan->arena, duckdb_value, MAX(count, 1));
+    Store *store = bucket_store(source->bucket);
     size_t made = 0;
     bool ok = true;
+    source->held = arena_array(plan->arena, LocalFile *, MAX(count, 1));
     for (; ok && made < count; made++) {
-        char path[PATH_MAX];
-        ok = store_local_path(store, files[made].key, path, err);
+        LocalFile **file = &source->held[made];
+        ok = store_local_file(store, files[made].key, LOCAL_RANGES, true, file, err);
         if (!ok) break;
+        source->held_count++;
+        const char *path = local_file_path(*file);
         plan->bytes += files[made].bytes;
         paths[made] = text_value(str_from(path));
         Str root = str_slice(str_from(path), 0, str_from(path).len - files[made].key.len);
@@ -125,7 +130,6 @@ static void make_columns(Plan *plan, Source *source, const Schema *schema) {
 }
 
 static bool load_source(Plan *plan, Source *source, Err *err) {
-    OWNED(bucket_release) Bucket *bucket = NULL;
     const DataFile *files;
     size_t count;
     if (!catalog_load(plan->engine->catalog, source->name, wanted_version(plan, source->name),
@@ -133,8 +137,9 @@ static bool load_source(Plan *plan, Source *source, Err *err) {
         return false;
     Str home = table_bucket(source->table);
     if (!table_files(source->table, &files, &count, err)) return false;
-    if (!bucket_find(catalog_buckets(plan->engine->catalog), home, &bucket, err)) return false;
-    if (!make_files(plan, source, bucket_store(bucket), files, count, err)) return false;
+    if (!bucket_find(catalog_buckets(plan->engine->catalog), home, &source->bucket, err))
+        return false;
+    if (!make_files(plan, source, files, count, err)) return false;
     if (count == 0 || !table_is_plain(source->table))
         make_columns(plan, source, table_schema(source->table));
     return true;

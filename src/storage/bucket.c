@@ -334,14 +334,15 @@ static void open_the_rest(Buckets *buckets) {
             log_warn("the bucket '%s' is out of reach", buckets->items[i]->name);
 }
 
-bool buckets_open(const BucketOptions *options, size_t count, Str rescue, Buckets **out, Err *err) {
+bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err) {
+    Str rescue = options->rescue;
     OWNED(buckets_close) Buckets *buckets = calloc(1, sizeof *buckets);
     if (!buckets) abort();
     buckets->lock_fd = -1;
     pthread_rwlock_init(&buckets->lock, NULL);
     pthread_mutex_init(&buckets->changing, NULL);
-    for (size_t i = 0; i < count; i++)
-        if (!open_configured(buckets, &options[i], rescue, err)) return false;
+    for (size_t i = 0; i < options->count; i++)
+        if (!open_configured(buckets, &options->items[i], rescue, err)) return false;
     if (!buckets->primary)
         return err_set(err, LH_INVALID, "no bucket is named 'primary': it is the default home");
     if (rescue.len && !buckets->rescue)
@@ -389,28 +390,29 @@ static void note(Buckets *buckets, Str bucket, Str key, const Err *why, bool res
     errors_add(buckets->errors, &event);
 }
 
-static bool open_in(Bucket *bucket, Str key, ObjectReader **out, Err *err) {
-    return bucket_ready(bucket, err) && store_open(bucket->store, key, out, err);
+static bool open_in(Bucket *bucket, const ObjectRequest *request, ObjectReader **out, Err *err) {
+    return bucket_ready(bucket, err) &&
+           store_open(bucket->store, request->key, &request->hint, out, err);
 }
 
-bool buckets_open_object(Buckets *buckets, Str bucket, Str key, ObjectReader **out, bool *rescued,
+bool buckets_open_object(Buckets *buckets, const ObjectRequest *request, ObjectReader **out,
                          Str *served_by, Err *err) {
     OWNED(bucket_release) Bucket *asked = NULL;
+    Str key = request->key;
     Err why = {0};
-    if (!key_check(key, err) || !bucket_hold_named(buckets, bucket, &asked, err)) return false;
-    if (open_in(asked, key, out, &why)) {
-        *rescued = false;
-        *served_by = bucket;
+    if (!key_check(key, err) || !bucket_hold_named(buckets, request->bucket, &asked, err))
+        return false;
+    if (open_in(asked, request, out, &why)) {
+        *served_by = (Str){0};
         return true;
     }
     Err second = {0};
     bool fallback = buckets->rescue && asked != buckets->rescue && may_rescue(&why);
-    bool saved = fallback && open_in(buckets->rescue, key, out, &second);
-    if (saved || why.kind != LH_MISSING) note(buckets, bucket, key, &why, saved);
+    bool saved = fallback && open_in(buckets->rescue, request, out, &second);
+    if (saved || why.kind != LH_MISSING) note(buckets, request->bucket, key, &why, saved);
     if (fallback && !saved && second.kind != LH_MISSING)
         note(buckets, bucket_name(buckets->rescue), key, &second, false);
     if (!saved) return *err = why, false;
-    *rescued = true;
     *served_by = bucket_name(buckets->rescue);
     return true;
 }

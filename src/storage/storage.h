@@ -3,4 +3,6 @@
 
 #include "storage/bucket.h"
 #include "storage/errors.h"
+#include "storage/read_cache.h"
+#include "storage/secrets.h"
 #include "storage/store.h"

@@ -40,8 +40,8 @@ bool key_check(Str key, Err *err) {
     }
 }
 
-bool store_open(Store *store, Str key, ObjectReader **out, Err *err) {
-    return key_check(key, err) && store->ops->open(store, key, out, err);
+bool store_open(Store *store, Str key, const ReadHint *hint, ObjectReader **out, Err *err) {
+    return key_check(key, err) && store->ops->open(store, key, hint, out, err);
 }
 
 void object_close(ObjectReader **reader) {
@@ -62,17 +62,31 @@ int object_take_fd(ObjectReader *reader) {
     return reader->ops->reader_take_fd(reader);
 }
 
-bool store_create(Store *store, Str key, ObjectWriter **out, Err *err) {
-    return key_check(key, err) && store->ops->create(store, key, out, err);
+/* A condition that the store would ignore is refused before a byte is sent. */
+static bool condition_check(Store *store, const PutCondition *condition, Err *err) {
+    if (!condition) return true;
+    StoreAbilities can = store_abilities(store);
+    bool ok =
+        (can.if_absent || !condition->if_absent) && (can.if_match || condition->if_match.len == 0);
+    return ok ||
+           err_code(err, LH_IMPOSSIBLE, "no_conditional_writes",
+                    "'%.*s' does not honour %s, so that a conditional write could lose data",
+                    SHOW(store->location), condition->if_absent ? "If-None-Match" : "If-Match");
+}
+
+bool store_create(Store *store, Str key, const PutCondition *condition, ObjectWriter **out,
+                  Err *err) {
+    return key_check(key, err) && condition_check(store, condition, err) &&
+           store->ops->create(store, key, condition, out, err);
 }
 
 bool writer_write(ObjectWriter *writer, Bytes data, Err *err) {
     return writer->ops->writer_write(writer, data, err);
 }
 
-bool writer_commit(ObjectWriter *writer, const PutCondition *condition, ObjectInfo *out, Err *err) {
+bool writer_commit(ObjectWriter *writer, ObjectInfo *out, Err *err) {
     ObjectInfo info;
-    if (!writer->ops->writer_commit(writer, condition, &info, err)) return false;
+    if (!writer->ops->writer_commit(writer, &info, err)) return false;
     if (out) *out = info;
     return true;
 }
@@ -94,13 +108,17 @@ bool store_probe(Store *store, Err *err) {
     return store->ops->probe(store, err);
 }
 
+StoreAbilities store_abilities(Store *store) {
+    return store->ops->abilities(store);
+}
+
 Str store_location(const Store *store) {
     return store->location;
 }
 
 bool store_read(Store *store, Str key, size_t size_max, Arena *arena, Bytes *out, Err *err) {
     OWNED(object_close) ObjectReader *reader = NULL;
-    if (!store_open(store, key, &reader, err)) return false;
+    if (!store_open(store, key, NULL, &reader, err)) return false;
     if (reader->info.size > size_max)
         return err_set(err, LH_TOO_BIG, "'%.*s' has %llu bytes, at most %zu are read here",
                        SHOW(key), (unsigned long long)reader->info.size, size_max);
@@ -118,8 +136,8 @@ bool store_read(Store *store, Str key, size_t size_max, Arena *arena, Bytes *out
 
 bool store_write(Store *store, Str key, Bytes data, const PutCondition *condition, Err *err) {
     OWNED(writer_close) ObjectWriter *writer = NULL;
-    return store_create(store, key, &writer, err) && writer_write(writer, data, err) &&
-           writer_commit(writer, condition, NULL, err);
+    return store_create(store, key, condition, &writer, err) && writer_write(writer, data, err) &&
+           writer_commit(writer, NULL, err);
 }
 
 /* A prefix may end anywhere inside a key, but must not walk out of the bucket. */
@@ -151,8 +169,22 @@ bool store_list(Store *store, const ListOptions *options, Arena *arena, ObjectLi
     return store->ops->list(store, options, arena, out, err);
 }
 
-bool store_local_path(Store *store, Str key, char out[PATH_MAX], Err *err) {
-    return key_check(key, err) && store->ops->local_path(store, key, out, err);
+bool store_local_file(Store *store, Str key, LocalUse use, bool immutable, LocalFile **out,
+                      Err *err) {
+    return key_check(key, err) && store->ops->local_file(store, key, use, immutable, out, err);
+}
+
+const char *local_file_path(const LocalFile *file) {
+    return file->path;
+}
+
+bool local_file_check(LocalFile *file, Err *err) {
+    return !file->check || file->check(file, err);
+}
+
+void local_file_close(LocalFile **file) {
+    if (*file) (*file)->close(*file);
+    *file = NULL;
 }
 
 bool store_staging(Store *store, char out[PATH_MAX], Err *err) {
@@ -162,7 +194,7 @@ bool store_staging(Store *store, char out[PATH_MAX], Err *err) {
 bool store_adopt(Store *store, const char *path, Str key, const PutCondition *condition,
                  ObjectInfo *out, Err *err) {
     ObjectInfo info;
-    if (!key_check(key, err)) return false;
+    if (!key_check(key, err) || !condition_check(store, condition, err)) return false;
     if (!store->ops->adopt(store, path, key, condition, &info, err)) return false;
     if (out) *out = info;
     return true;

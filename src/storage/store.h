@@ -1,5 +1,5 @@
-/* One backend of objects behind a table of functions (StoreOps in store_ops.h): store_local now,
- * store_s3 later, and wrappers. Callers use the store_* functions, which check keys once.
+/* One backend of objects behind a table of functions (StoreOps in store_ops.h): store_local and
+ * store_s3, and wrappers. Callers use the store_* functions, which check keys once.
  *
  * A key is 1..1024 bytes of UTF-8 without empty, "." and ".." segments, NUL or control bytes. A
  * write is durable before it is acknowledged and atomic: a reader sees the old object or the new.
@@ -24,9 +24,15 @@ typedef struct ObjectInfo {
     char etag[STORE_ETAG_SIZE]; /* without quotes; changes with every write */
 } ObjectInfo;
 
-/* An object opened for reading: unaffected by later writes to its key. */
+/* An object opened for reading. A later write to its key does not mix into it: a local reader goes
+ * on with the old bytes, a remote one fails with LH_CONFLICT once it would have to. */
 typedef struct ObjectReader ObjectReader;
-bool store_open(Store *store, Str key, ObjectReader **out, Err *err); /* LH_MISSING, LH_OFFLINE */
+/* What the caller is about to read, so that a remote store asks for it with its first request. */
+typedef struct ReadHint {
+    uint64_t from, count; /* count 0: to the end */
+} ReadHint;
+/* hint NULL: all of it. LH_MISSING, LH_OFFLINE. */
+bool store_open(Store *store, Str key, const ReadHint *hint, ObjectReader **out, Err *err);
 void object_close(ObjectReader **reader);
 const ObjectInfo *object_info(const ObjectReader *reader);
 /* Up to `size` bytes from `offset`; *got is 0 at the end. */
@@ -42,15 +48,25 @@ typedef struct PutCondition {
     Str if_match;   /* an etag without quotes; LH_PRECONDITION when it is not the object's */
     bool lazy;      /* atomic, but a machine that loses power may lose it: for what can be remade */
 } PutCondition;
-bool store_create(Store *store, Str key, ObjectWriter **out, Err *err);
+/* The condition (NULL: none) is known before the first byte, for a store may have to send them in
+ * another way; it is checked when the write is committed. */
+bool store_create(Store *store, Str key, const PutCondition *condition, ObjectWriter **out,
+                  Err *err);
 bool writer_write(ObjectWriter *writer, Bytes data, Err *err);
 /* Durable when it returns true. An LH_OFFLINE failure may mean an unknown outcome. */
-bool writer_commit(ObjectWriter *writer, const PutCondition *condition, ObjectInfo *out, Err *err);
+bool writer_commit(ObjectWriter *writer, ObjectInfo *out, Err *err);
 void writer_close(ObjectWriter **writer);
 
 bool store_head(Store *store, Str key, ObjectInfo *out, Err *err);
 bool store_remove(Store *store, Str key, Err *err); /* a missing key is no error */
 bool store_probe(Store *store, Err *err);           /* is it reachable and writable */
+/* What the store honours, as its probe found: a condition that it would ignore is refused
+ * (LH_IMPOSSIBLE, code "no_conditional_writes") instead of losing data. */
+typedef struct StoreAbilities {
+    bool if_absent, if_match;
+    bool local; /* reads never wait for a network */
+} StoreAbilities;
+StoreAbilities store_abilities(Store *store);
 Str store_location(const Store *store); /* for people: file:///srv/lake, s3://b/prefix */
 
 /* Whole objects. size_max guards memory. */
@@ -76,8 +92,22 @@ typedef struct ObjectList {
 bool store_list(Store *store, const ListOptions *options, Arena *arena, ObjectList *out, Err *err);
 
 /* Files that another library must read or write by path (DuckDB, mapped indexes). */
-/* The object's path on this machine; LH_IMPOSSIBLE where the backend has no files. */
-bool store_local_path(Store *store, Str key, char out[PATH_MAX], Err *err);
+/* An object as a file of this machine: the store's own file, or one of the read cache, which the
+ * holder keeps from being evicted. Close it before its store. */
+typedef struct LocalFile LocalFile;
+typedef enum LocalUse {
+    LOCAL_RANGES, /* read through query's hooks: what is not there yet is fetched when it is read */
+    LOCAL_WHOLE,  /* all of it is there when the call returns, for mapping */
+} LocalUse;
+/* `immutable`: the key is never written twice, so that what is cached needs no look at the store.
+ */
+bool store_local_file(Store *store, Str key, LocalUse use, bool immutable, LocalFile **out,
+                      Err *err);
+const char *local_file_path(const LocalFile *file);
+/* False, and why, when a later read through it failed: the library only told that it did. */
+bool local_file_check(LocalFile *file, Err *err);
+void local_file_close(LocalFile **file);
+
 /* A fresh path of a file that does not exist yet, on the store's own file system when it has one.
  * store_adopt makes it an object (durable, atomic, the file is gone from `path`); otherwise unlink
  * it. Left-overs of a crash are swept at open. */

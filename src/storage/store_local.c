@@ -164,7 +164,8 @@ static bool local_open_file(LocalStore *store, Str key, int *fd, struct stat *in
     return true;
 }
 
-static bool local_open(Store *base, Str key, ObjectReader **out, Err *err) {
+static bool local_open(Store *base, Str key, const ReadHint *hint, ObjectReader **out, Err *err) {
+    (void)hint;
     struct stat info;
     int fd;
     if (!local_open_file((LocalStore *)base, key, &fd, &info, err)) return false;
@@ -213,15 +214,41 @@ static void local_reader_close(ObjectReader *base) {
 
 /* Paths for others. */
 
-static bool local_local_path(Store *base, Str key, char out[PATH_MAX], Err *err) {
+typedef struct OwnFile {
+    LocalFile file;
+    char path[];
+} OwnFile;
+
+static void own_file_close(LocalFile *file) {
+    free(file);
+}
+
+static bool local_local_file(Store *base, Str key, LocalUse use, bool immutable, LocalFile **out,
+                             Err *err) {
     LocalStore *store = (LocalStore *)base;
     struct stat info;
     OWNED(fd_close) int fd = -1;
+    (void)use, (void)immutable;
     if (!local_open_file(store, key, &fd, &info, err)) return false;
-    if (snprintf(out, PATH_MAX, "%s/%.*s", store->root, SHOW(key)) >= PATH_MAX)
+    Str root = str_from(store->root);
+    size_t size = root.len + 1 + key.len + 1;
+    if (size > PATH_MAX)
         return err_set(err, LH_INVALID, "the path of '%.*s' is longer than %d bytes", SHOW(key),
                        PATH_MAX);
+    OwnFile *own = malloc(sizeof *own + size);
+    if (!own) abort();
+    own->file = (LocalFile){.close = own_file_close, .path = own->path};
+    memcpy(own->path, root.data, root.len);
+    own->path[root.len] = '/';
+    memcpy(own->path + root.len + 1, key.data, key.len);
+    own->path[size - 1] = 0;
+    *out = &own->file;
     return true;
+}
+
+static StoreAbilities local_abilities(Store *store) {
+    (void)store;
+    return (StoreAbilities){.if_absent = true, .if_match = true, .local = true};
 }
 
 static bool local_staging(Store *base, char out[PATH_MAX], Err *err) {
@@ -270,7 +297,8 @@ static const StoreOps local_ops = {
     .remove = local_remove,
     .list = local_list,
     .probe = local_probe,
-    .local_path = local_local_path,
+    .abilities = local_abilities,
+    .local_file = local_local_file,
     .staging = local_staging,
     .adopt = local_adopt,
     .close = local_close,

@@ -39,12 +39,12 @@ bool local_ready(LocalStore *store, Err *err);
 bool local_key(Str key, char out[STORE_KEY_MAX + 1], Err *err);
 void local_info(const struct stat *info, ObjectInfo *out);
 
-bool local_create(Store *store, Str key, ObjectWriter **out, Err *err);
+bool local_create(Store *store, Str key, const PutCondition *condition, ObjectWriter **out,
+                  Err *err);
 bool local_remove(Store *store, Str key, Err *err);
 bool local_adopt(Store *store, const char *path, Str key, const PutCondition *condition,
                  ObjectInfo *out, Err *err);
 bool local_writer_write(ObjectWriter *writer, Bytes data, Err *err);
-bool local_writer_commit(ObjectWriter *writer, const PutCondition *condition, ObjectInfo *out,
-                         Err *err);
+bool local_writer_commit(ObjectWriter *writer, ObjectInfo *out, Err *err);
 void local_writer_close(ObjectWriter *writer);
 bool local_list(Store *store, const ListOptions *options, Arena *arena, ObjectList *out, Err *err);

@@ -29,6 +29,8 @@ typedef struct LocalWriter {
     int fd;
     char name[20]; /* in the staging folder; empty once it is committed */
     char key[STORE_KEY_MAX + 1];
+    PutCondition condition;
+    char if_match[STORE_ETAG_SIZE];
 } LocalWriter;
 
 /* One write: where it stands now and where it goes. */
@@ -209,11 +211,22 @@ static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
     return true;
 }
 
-bool local_create(Store *base, Str key, ObjectWriter **out, Err *err) {
+/* An etag that is longer than any of ours matches none, cut or not. */
+static void writer_condition(LocalWriter *writer, const PutCondition *condition) {
+    if (!condition) return;
+    writer->condition = *condition;
+    int len = (int)MIN(condition->if_match.len, sizeof writer->if_match - 1);
+    snprintf(writer->if_match, sizeof writer->if_match, "%.*s", len, condition->if_match.data);
+    writer->condition.if_match = str_from(writer->if_match);
+}
+
+bool local_create(Store *base, Str key, const PutCondition *condition, ObjectWriter **out,
+                  Err *err) {
     LocalStore *store = (LocalStore *)base;
     LocalWriter *writer = calloc(1, sizeof *writer);
     if (!writer) abort();
     *writer = (LocalWriter){.writer = {base->ops}, .store = store, .fd = -1};
+    writer_condition(writer, condition);
     OWNED(writer_close) ObjectWriter *closing = &writer->writer;
     if (!local_ready(store, err) || !local_key(key, writer->key, err)) return false;
     snprintf(writer->name, sizeof writer->name, "%016llx", (unsigned long long)random_u64());
@@ -229,8 +242,7 @@ bool local_writer_write(ObjectWriter *base, Bytes data, Err *err) {
     return fd_write(writer->fd, data, err) || err_while(err, "'%s'", writer->key);
 }
 
-bool local_writer_commit(ObjectWriter *base, const PutCondition *condition, ObjectInfo *out,
-                         Err *err) {
+bool local_writer_commit(ObjectWriter *base, ObjectInfo *out, Err *err) {
     LocalWriter *writer = (LocalWriter *)base;
     if (!local_ready(writer->store, err)) return false;
     Placement place = {.store = writer->store,
@@ -238,7 +250,7 @@ bool local_writer_commit(ObjectWriter *base, const PutCondition *condition, Obje
                        .from_name = writer->name,
                        .fd = writer->fd,
                        .key = writer->key,
-                       .condition = condition};
+                       .condition = &writer->condition};
     return local_place(&place, out, err);
 }
 

@@ -150,8 +150,9 @@ static bool publish(Build *b, Err *err) {
     const PutCondition fresh = {.if_absent = true};
     Err ignored;
     if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
-    if (!store_adopt(store, b->writer.path, idx_key, &fresh, &idx, err)) return false;
-    bool ok = store_adopt(store, b->vectors_path, parquet_key, &fresh, &parquet, err);
+    /* Their names are new each time; only meta.json has one that another server may take too. */
+    if (!store_adopt(store, b->writer.path, idx_key, NULL, &idx, err)) return false;
+    bool ok = store_adopt(store, b->vectors_path, parquet_key, NULL, &parquet, err);
     if (ok) {
         b->meta.bytes = (int64_t)(idx.size + parquet.size);
         jw_object(&w);

@@ -36,11 +36,11 @@ static bool open_embedder(IndexEntry *entry, Err *err) {
 
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
-    char path[PATH_MAX];
+    OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
     Str key = meta_build_key(&entry->meta, &entry->arena);
     return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
-           store_local_path(bucket_store(bucket), key, path, err) &&
-           index_hnsw_open(path, &entry->index, err) && open_embedder(entry, err);
+           store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
+           index_hnsw_open(local_file_path(file), &entry->index, err) && open_embedder(entry, err);
 }
 
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {

@@ -29,7 +29,8 @@ static void lake_open(Lake *lake, const char *dir) {
         {STR("primary"), STR("local"), str_from(lake->primary)},
         {STR("rescue"),  STR("local"), str_from(lake->rescue) }
     };
-    CHECK_OK(buckets_open(options, 2, STR("rescue"), &lake->buckets, &err));
+    CHECK_OK(buckets_open(&(BucketsOptions){.items = options, .count = 2, .rescue = STR("rescue")},
+                          &lake->buckets, &err));
     CHECK_OK(catalog_open(lake->buckets, &lake->catalog, &err));
 }
 
@@ -205,9 +206,10 @@ __attribute__((unused)) static int64_t lake_read(Lake *lake, const char *name, i
     CHECK_OK(bucket_find(lake->buckets, table_bucket(table), &bucket, &err));
     text_print(&sql, "SELECT %s FROM read_parquet([", what);
     for (size_t i = 0; i < count; i++) {
-        char path[PATH_MAX];
-        CHECK_OK(store_local_path(bucket_store(bucket), files[i].key, path, &err));
-        text_print(&sql, "%s'%s'", i ? ", " : "", path);
+        OWNED(local_file_close) LocalFile *file = NULL;
+        CHECK_OK(
+            store_local_file(bucket_store(bucket), files[i].key, LOCAL_WHOLE, true, &file, &err));
+        text_print(&sql, "%s'%s'", i ? ", " : "", local_file_path(file));
     }
     text_print(&sql, "], schema=MAP{");
     const Schema *schema = table_schema(table);

@@ -15,7 +15,7 @@ static char root[128];
 static void open_lake(void) {
     snprintf(root, sizeof root, "%s/lake", kit_dir());
     BucketOptions primary = {STR("primary"), STR("local"), str_from(root)};
-    CHECK_OK(buckets_open(&primary, 1, (Str){0}, &buckets, &err));
+    CHECK_OK(buckets_open(&(BucketsOptions){.items = &primary, .count = 1}, &buckets, &err));
     CHECK_OK(catalog_open(buckets, &catalog, &err));
     engine = kit_engine(catalog, 1 << 30, 1 << 28);
 }

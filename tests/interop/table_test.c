@@ -20,7 +20,6 @@ static void write_expected(Lake *lake, const char *path) {
     OWNED(text_close) Text sql = {0};
     const DataFile *files;
     size_t count;
-    char file[PATH_MAX];
     CHECK_OK(catalog_load(lake->catalog, STR("t"), 0, &table, &err));
     CHECK_OK(table_files(table, &files, &count, &err));
     CHECK_OK(bucket_find(lake->buckets, table_bucket(table), &bucket, &err));
@@ -34,8 +33,10 @@ static void write_expected(Lake *lake, const char *path) {
     }
     text_add(&sql, STR(" FROM read_parquet(["));
     for (size_t i = 0; i < count; i++) {
-        CHECK_OK(store_local_path(bucket_store(bucket), files[i].key, file, &err));
-        text_print(&sql, "%s'%s'", i ? ", " : "", file);
+        OWNED(local_file_close) LocalFile *file = NULL;
+        CHECK_OK(
+            store_local_file(bucket_store(bucket), files[i].key, LOCAL_WHOLE, true, &file, &err));
+        text_print(&sql, "%s'%s'", i ? ", " : "", local_file_path(file));
     }
     text_print(&sql, "])) TO '%s' (FORMAT json)", path);
     duck_run(arena_cstr(&arena, text_str(&sql)), NULL);

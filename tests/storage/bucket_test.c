@@ -24,7 +24,9 @@ static void home_make(Home *home) {
 
 static Buckets *open_home(Home *home) {
     Buckets *buckets = NULL;
-    CHECK_OK(buckets_open(home->options, 2, STR("rescue"), &buckets, &err));
+    CHECK_OK(
+        buckets_open(&(BucketsOptions){.items = home->options, .count = 2, .rescue = STR("rescue")},
+                     &buckets, &err));
     return buckets;
 }
 
@@ -110,7 +112,9 @@ TEST("a configured bucket without a role that was removed stays removed") {
     };
     OWNED(buckets_close) Buckets *buckets = NULL;
     for (int round = 0; round < 3; round++) {
-        CHECK_OK(buckets_open(options, 3, STR("rescue"), &buckets, &err));
+        CHECK_OK(
+            buckets_open(&(BucketsOptions){.items = options, .count = 3, .rescue = STR("rescue")},
+                         &buckets, &err));
         Bucket *bucket = NULL;
         CHECK(bucket_find(buckets, STR("third"), &bucket, &err) == (round == 0));
         bucket_release(&bucket);
@@ -124,10 +128,12 @@ TEST("a second server on the same primary is refused, and served once the first 
     home_make(&home);
     OWNED(buckets_close) Buckets *one = open_home(&home);
     OWNED(buckets_close) Buckets *two = NULL;
-    CHECK(!buckets_open(home.options, 2, STR("rescue"), &two, &err));
+    CHECK(!buckets_open(
+        &(BucketsOptions){.items = home.options, .count = 2, .rescue = STR("rescue")}, &two, &err));
     CHECK(str_is(str_from(err_word(&err)), "data_in_use"));
     buckets_close(&one);
-    CHECK_OK(buckets_open(home.options, 2, STR("rescue"), &two, &err));
+    CHECK_OK(buckets_open(
+        &(BucketsOptions){.items = home.options, .count = 2, .rescue = STR("rescue")}, &two, &err));
 }
 
 TEST("an on-disk format newer than ours is refused with both numbers") {
@@ -137,7 +143,9 @@ TEST("an on-disk format newer than ours is refused with both numbers") {
     buckets = open_home(&home);
     put(buckets, "primary", "_lakehouse/format", "{\"format\":7}");
     buckets_close(&buckets);
-    CHECK(!buckets_open(home.options, 2, STR("rescue"), &buckets, &err));
+    CHECK(
+        !buckets_open(&(BucketsOptions){.items = home.options, .count = 2, .rescue = STR("rescue")},
+                      &buckets, &err));
     CHECK(str_is(str_from(err_word(&err)), "format_newer"));
     CHECK(strstr(err.message, "format 7"));
 }
@@ -279,7 +287,7 @@ static void *use_run(void *context) {
         char text[4];
         size_t got = 0;
         if (!bucket_find(buckets, STR("more"), &bucket, &mine)) continue;
-        if (!store_open(bucket_store(bucket), STR("k"), &reader, &mine)) continue;
+        if (!store_open(bucket_store(bucket), STR("k"), NULL, &reader, &mine)) continue;
         if (!object_read(reader, 0, text, sizeof text, &got, &mine) || got != 1) return "read";
     }
     return NULL;

@@ -62,7 +62,7 @@ TEST("contract: what was written is read back, in parts too, with its size and a
     size_t got;
     put(store, "a/b/c.txt", "hello world");
     check_object(store, "a/b/c.txt", "hello world");
-    CHECK_OK(store_open(store, STR("a/b/c.txt"), &reader, &err));
+    CHECK_OK(store_open(store, STR("a/b/c.txt"), NULL, &reader, &err));
     CHECK_INT(object_info(reader)->size, 11);
     CHECK(object_info(reader)->etag[0]);
     CHECK_OK(object_read(reader, 6, part, 4, &got, &err));
@@ -79,7 +79,7 @@ TEST("contract: an open reader is unaffected by later writes and by removal") {
     char text[8];
     size_t got;
     put(store, "k", "old");
-    CHECK_OK(store_open(store, STR("k"), &reader, &err));
+    CHECK_OK(store_open(store, STR("k"), NULL, &reader, &err));
     put(store, "k", "newer");
     CHECK_OK(store_remove(store, STR("k"), &err));
     CHECK_OK(object_read(reader, 0, text, sizeof text, &got, &err));
@@ -117,7 +117,7 @@ TEST("contract: a writer that is closed without a commit leaves nothing") {
     OWNED(store_close) Store *store = contract_store();
     OWNED(arena_close) Arena arena = {0};
     OWNED(writer_close) ObjectWriter *writer = NULL;
-    CHECK_OK(store_create(store, STR("k"), &writer, &err));
+    CHECK_OK(store_create(store, STR("k"), NULL, &writer, &err));
     CHECK_OK(writer_write(writer, bytes_of(STR("half")), &err));
     writer_close(&writer);
     check_missing(store, "k");

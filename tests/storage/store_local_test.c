@@ -22,15 +22,15 @@ static void path_in(char out[PATH_MAX], const char *root, const char *rest) {
 static void check_refused(Store *store, Str key) {
     OWNED(object_close) ObjectReader *reader = NULL;
     ObjectInfo info;
-    char path[PATH_MAX];
+    LocalFile *file;
     err = (Err){0};
-    CHECK(!store_open(store, key, &reader, &err));
+    CHECK(!store_open(store, key, NULL, &reader, &err));
     CHECK_INT(err.kind, LH_INVALID);
     CHECK(str_is(str_from(err_word(&err)), "bad_key"));
     CHECK(!store_head(store, key, &info, &err));
     CHECK(!store_write(store, key, bytes_of(STR("x")), NULL, &err));
     CHECK(!store_remove(store, key, &err));
-    CHECK(!store_local_path(store, key, path, &err));
+    CHECK(!store_local_file(store, key, LOCAL_WHOLE, false, &file, &err));
     CHECK_INT(err.kind, LH_INVALID);
 }
 
@@ -53,7 +53,8 @@ TEST("a symbolic link in the root is never followed, whatever is asked") {
     const char *root = kit_dir(), *outside = kit_dir();
     OWNED(store_close) Store *store = open_root(root);
     OWNED(arena_close) Arena arena = {0};
-    char path[PATH_MAX], secret[PATH_MAX], local[PATH_MAX];
+    char path[PATH_MAX], secret[PATH_MAX];
+    LocalFile *local;
     path_in(secret, outside, "secret");
     CHECK_OK(file_replace(secret, bytes_of(STR("secret")), &err));
     path_in(path, root, "out");
@@ -66,7 +67,7 @@ TEST("a symbolic link in the root is never followed, whatever is asked") {
     check_missing(store, "out/secret");
     check_missing(store, "file");
     check_missing(store, "real/up/real/x");
-    CHECK(!store_local_path(store, STR("file"), local, &err));
+    CHECK(!store_local_file(store, STR("file"), LOCAL_WHOLE, false, &local, &err));
     CHECK(!store_write(store, STR("out/new"), bytes_of(STR("x")), NULL, &err));
     CHECK_INT(err.kind, LH_CONFLICT);
     CHECK_OK(store_remove(store, STR("out/secret"), &err));
@@ -198,19 +199,19 @@ static void operate(Store *store) {
     OWNED(writer_close) ObjectWriter *writer = NULL;
     OWNED(arena_close) Arena arena = {0};
     ObjectInfo info;
-    char path[PATH_MAX];
+    LocalFile *file;
     put(store, "a/b/c", "1");
     CHECK(!put_if(store, "a/b/c", "2", (PutCondition){.if_absent = true}));
     CHECK(!put_if(store, "a/b/c/d", "2", (PutCondition){.if_absent = true}));
     CHECK(!put_if(store, "a/b", "2", (PutCondition){.if_match = STR("x")}));
-    CHECK(!store_open(store, STR("a/b"), &reader, &err));
-    CHECK_OK(store_open(store, STR("a/b/c"), &reader, &err));
+    CHECK(!store_open(store, STR("a/b"), NULL, &reader, &err));
+    CHECK_OK(store_open(store, STR("a/b/c"), NULL, &reader, &err));
     int fd = object_take_fd(reader);
     CHECK(fd >= 0 && object_take_fd(reader) == -1);
     close(fd);
-    CHECK_OK(store_create(store, STR("a/x"), &writer, &err));
+    CHECK_OK(store_create(store, STR("a/x"), NULL, &writer, &err));
     CHECK(!store_head(store, STR("a/x"), &info, &err));
-    CHECK(!store_local_path(store, STR("a/x"), path, &err));
+    CHECK(!store_local_file(store, STR("a/x"), LOCAL_WHOLE, false, &file, &err));
     CHECK(!store_adopt(store, "/nonexistent", STR("a/x"), NULL, NULL, &err));
     listing(store, (ListOptions){.delimiter = STR("/")}, &arena, NULL);
     listing(store, (ListOptions){0}, &arena, NULL);
