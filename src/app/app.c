@@ -26,8 +26,8 @@ static bool open_engine(App *app, const Settings *settings, Err *err) {
         .threads = (int)settings->query.threads,
         .memory_bytes =
             settings->query.memory_mib ? settings->query.memory_mib << 20 : default_memory(),
-        .spill_dir = arena_cstr(&app->arena,
-                                arena_print(&app->arena, "%.*s/spill", SHOW(settings->data_dir))),
+        .spill_dir = arena_cstr(
+            &app->arena, arena_print(&app->arena, "%.*s/spill", SHOW(settings->storage.data_dir))),
         .spill_bytes_max = settings->query.spill_max_mib << 20,
         .queries_max = (int)settings->query.queries_max,
     };
@@ -35,11 +35,39 @@ static bool open_engine(App *app, const Settings *settings, Err *err) {
            engine_open(&options, app->catalog, &app->engine, err);
 }
 
-static bool open_parts(App *app, const Settings *settings, Err *err) {
-    BucketsOptions buckets = {
-        .items = settings->buckets, .count = settings->bucket_count, .rescue = settings->rescue};
-    if (!buckets_open(&buckets, &app->buckets, err)) return err_while(err, "storage");
-    if (!catalog_open(app->buckets, &app->catalog, err)) return err_while(err, "catalog");
+static bool open_storage(App *app, const Settings *settings, Err *err) {
+    const StorageSettings *storage = &settings->storage;
+    BucketsOptions options = {
+        .items = settings->buckets,
+        .count = settings->bucket_count,
+        .rescue = storage->rescue_bucket,
+        .shared = storage->shared,
+        .state_dir = arena_cstr(&app->arena, storage->state_dir),
+        .cache_bytes_max = storage->cache_mib << 20,
+        .breaker_failures = storage->breaker_failures,
+        .breaker_probe_ms = storage->breaker_probe_ms,
+        .s3 = {.part_bytes = storage->s3_part_mib << 20,
+               .parallel = storage->s3_parallel,
+               .connect_timeout_ms = storage->s3_connect_timeout_ms,
+               .answer_timeout_ms = storage->s3_answer_timeout_ms,
+               .stall_timeout_ms = storage->s3_stall_timeout_ms,
+               .retry_ms = storage->s3_retry_ms},
+        .secrets = app->secrets,
+    };
+    return buckets_open(&options, &app->buckets, err);
+}
+
+static bool open_catalog(App *app, const Settings *settings, Err *err) {
+    CatalogOptions options = {.postgres_dsn = settings->catalog.dsn,
+                              .name = settings->catalog.name};
+    return catalog_open(app->buckets, &options, &app->catalog, err);
+}
+
+static bool open_parts(App *app, const Settings *settings, const char *config_path, Err *err) {
+    if (!secrets_open(settings->secrets, config_path, &app->secrets, err))
+        return err_while(err, "secrets");
+    if (!open_storage(app, settings, err)) return err_while(err, "storage");
+    if (!open_catalog(app, settings, err)) return err_while(err, "catalog");
     if (!open_engine(app, settings, err)) return err_while(err, "query");
     if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
     if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
@@ -56,9 +84,11 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
     app->query_timeout_ms = settings.query.timeout_ms;
-    if (!dir_make(arena_cstr(&app->arena, settings.data_dir), err)) return false;
-    if (!open_parts(app, &settings, err)) return false;
-    app->sweep_age_ms = settings.sweep_age_s * 1000;
+    if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
+    const char *path =
+        options->config_path.len ? arena_cstr(&app->arena, options->config_path) : NULL;
+    if (!open_parts(app, &settings, path, err)) return false;
+    app->sweep_age_ms = settings.storage.sweep_age_s * 1000;
     *out = TAKE(app);
     return true;
 }
@@ -71,6 +101,7 @@ void app_close(App **app) {
     engine_close(&(*app)->engine);
     catalog_close(&(*app)->catalog);
     buckets_close(&(*app)->buckets);
+    secrets_close(&(*app)->secrets);
     config_close(&(*app)->config);
     arena_close(&(*app)->arena);
     free(*app);

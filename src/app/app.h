@@ -22,6 +22,7 @@ typedef struct AppOptions {
 
 typedef struct App {
     Config *config;
+    Secrets *secrets;
     Buckets *buckets;
     Catalog *catalog;
     Engine *engine;
