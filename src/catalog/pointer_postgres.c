@@ -232,8 +232,8 @@ static RowName row_name(const char *table_key) {
 static bool address_of(Bucket *bucket, const char *table_key, Str metadata,
                        char out[ADDRESS_MAX + 1], Err *err) {
     Str location = store_location(bucket_store(bucket));
-    int len = snprintf(out, ADDRESS_MAX + 1, "%.*s/%s/%.*s", SHOW(location), table_key,
-                       SHOW(metadata));
+    int len =
+        snprintf(out, ADDRESS_MAX + 1, "%.*s/%s/%.*s", SHOW(location), table_key, SHOW(metadata));
     return len <= ADDRESS_MAX ||
            err_set(err, LH_TOO_BIG, "the address of a metadata document has %d bytes, at most %d",
                    len, ADDRESS_MAX);
@@ -289,9 +289,11 @@ static bool read_row(PostgresPointers *postgres, const char *table_key, Arena *a
                      Str *before, Err *err) {
     OWNED(result_close) PGresult *result = NULL;
     RowName row = row_name(table_key);
-    Statement select = {.sql = "SELECT metadata_location, previous_metadata_location "
-                               "FROM iceberg_tables" THE_ROW A_TABLE,
-                        .params = {postgres->name, row.space, row.table}};
+    Statement select = {
+        .sql = "SELECT metadata_location, previous_metadata_location "
+               "FROM iceberg_tables" THE_ROW A_TABLE,
+        .params = {postgres->name, row.space, row.table}
+    };
     *address = *before = (Str){0};
     if (!ready(postgres, err) || !run(postgres, &select, &result, err)) return false;
     if (PQntuples(result) == 0) return true;
@@ -331,28 +333,34 @@ static bool postgres_start(Pointers *base, const DatasetName *name, Bucket *buck
 /* Other engines list a namespace only when it says that it exists. */
 static bool make_namespace(PostgresPointers *postgres, const RowName *row, Err *err) {
     OWNED(result_close) PGresult *result = NULL;
-    Statement insert = {.sql = "INSERT INTO iceberg_namespace_properties "
-                               "(catalog_name, namespace, property_key, property_value) "
-                               "VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING",
-                        .params = {postgres->name, row->space}};
+    Statement insert = {
+        .sql = "INSERT INTO iceberg_namespace_properties "
+               "(catalog_name, namespace, property_key, property_value) "
+               "VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING",
+        .params = {postgres->name, row->space}
+    };
     return run(postgres, &insert, &result, err);
 }
 
 static Statement swap_statement(const PostgresPointers *postgres, const RowName *row,
                                 const char *from, const char *to) {
     if (!to)
-        return (Statement){"DELETE FROM iceberg_tables" THE_ROW A_TABLE
-                           " AND metadata_location = $4",
-                           {postgres->name, row->space, row->table, from}};
+        return (Statement){
+            "DELETE FROM iceberg_tables" THE_ROW A_TABLE " AND metadata_location = $4",
+            {postgres->name, row->space, row->table, from}
+        };
     if (!from)
-        return (Statement){"INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, "
-                           "metadata_location, iceberg_type) VALUES ($1, $2, $3, $4, 'TABLE') "
-                           "ON CONFLICT DO NOTHING",
-                           {postgres->name, row->space, row->table, to}};
-    return (Statement){"UPDATE iceberg_tables SET metadata_location = $5, "
-                       "previous_metadata_location = $4" THE_ROW A_TABLE
-                       " AND metadata_location = $4",
-                       {postgres->name, row->space, row->table, from, to}};
+        return (Statement){
+            "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, "
+            "metadata_location, iceberg_type) VALUES ($1, $2, $3, $4, 'TABLE') "
+            "ON CONFLICT DO NOTHING",
+            {postgres->name, row->space, row->table, to}
+        };
+    return (Statement){
+        "UPDATE iceberg_tables SET metadata_location = $5, "
+        "previous_metadata_location = $4" THE_ROW A_TABLE " AND metadata_location = $4",
+        {postgres->name, row->space, row->table, from, to}
+    };
 }
 
 /* No row was there to swap, and an earlier try may have been made: whose is the row now? */

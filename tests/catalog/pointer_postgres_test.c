@@ -159,8 +159,7 @@ TEST("4 catalogs that commit side by side through PostgreSQL lose nothing") {
         lake_file(&lake, ROW, racers[i].schema, bucket, location, &arena, &racers[i].file);
     }
     bool failed = false;
-    for (size_t i = 0; i < COUNT(racers); i++)
-        pthread_create(&threads[i], NULL, race, &racers[i]);
+    for (size_t i = 0; i < COUNT(racers); i++) pthread_create(&threads[i], NULL, race, &racers[i]);
     for (size_t i = 0; i < COUNT(racers); i++) {
         void *result;
         pthread_join(threads[i], &result);
