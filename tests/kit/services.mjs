@@ -1,39 +1,39 @@
 // Real servers for tests in JavaScript, by the scripts of tests/kit: `start` and `stop` a folder.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freshDir } from './server.mjs'
 
 const running = new Set()
 process.on('exit', () => { for (const service of running) service.stop() }) // also when a test breaks
 
-function run(script, verb, dir, env, options) {
-  return execFileSync(join('tests/kit', script), [verb, dir, ...options],
+function run(script, verb, dir, env) {
+  return execFileSync(join('tests/kit', script), [verb, dir],
     { env: { ...process.env, ...env }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
 }
 
-// {line, dir, pid(name), stop()}: `line` is what the script printed.
-export function startService(script, { env = {}, options = [] } = {}) {
+// {line, dir, again(verb), stop()}: `line` is what the script printed.
+export function startService(script, env = {}) {
   const dir = freshDir()
-  const service = { dir, line: run(script, 'start', dir, env, options) }
-  service.again = verb => { service.line = run(script, verb, dir, env, options) }
-  service.stop = () => { if (running.delete(service)) run(script, 'stop', dir, env, []) }
+  const service = { dir, line: run(script, 'start', dir, env) }
+  service.again = verb => { service.line = run(script, verb, dir, env) }
+  service.stop = () => { if (running.delete(service)) run(script, 'stop', dir, env) }
   running.add(service)
   return service
 }
 
-// {endpoint, access, secret, dir, stop}
-export function startCeph(options = []) {
-  const service = startService('ceph', { options })
-  const [, endpoint, access, secret] = /endpoint=(\S+).* access=(\S+) secret=(\S+)/.exec(service.line)
-  return Object.assign(service, { endpoint, access, secret })
+// {endpoints, endpoint, access, secret, dir, stop()}; env: OSDS, GATEWAYS, STORE, see tests/kit/ceph.
+export function startCeph(env = {}) {
+  const service = startService('ceph', { OWNER: String(process.pid), ...env })
+  const [endpoints, access, secret] = service.line.split(' ')
+  return Object.assign(service, { endpoints: endpoints.split(','), endpoint: endpoints.split(',')[0], access, secret })
 }
 
 export const startPostgres = () => startService('postgres').line
 
 // A proxy in front of `target`: {url, arm(rule), state()}.
 export function startFaults(target) {
-  const url = startService('fault-proxy', { env: { FAULT_TARGET: target } }).line
+  const url = startService('fault-proxy', { FAULT_TARGET: target }).line
   const ask = async (method, body) => (await fetch(`${url}/__fault`, { method, body })).json()
   return { url, arm: rule => ask('POST', JSON.stringify(rule ?? {})), state: () => ask('GET') }
 }
@@ -75,5 +75,3 @@ export function rclone(ceph, ...args) {
   return execFileSync('rclone', ['--config', '/dev/null', ...args.map(arg =>
     typeof arg === 'string' ? arg : remote + arg.key)], { encoding: 'buffer', maxBuffer: 1 << 30 })
 }
-
-export const pidOf = file => Number(readFileSync(file, 'utf8'))
