@@ -1,8 +1,8 @@
-/* The read cache: objects of remote buckets as sparse files of this machine, filled block by block as
- * they are read, so that SQL transfers the footer and the column chunks that it needs and no more.
- * A file belongs to one object as its ETag names it; when the object changed there is another file.
- * What is held (LocalFile) or open stays; of the rest the least recently used goes when the blocks
- * on disk exceed the bound. Nothing of it survives a restart. Thread safe. */
+/* The read cache: objects of remote buckets as sparse files of this machine, filled block by block
+ * as they are read, so that SQL transfers the footer and the column chunks that it needs and no
+ * more. A file belongs to one object as its ETag names it; when the object changed there is another
+ * file. What is held (LocalFile) or open stays; of the rest the least recently used goes when the
+ * blocks on disk exceed the bound. Nothing of it survives a restart. Thread safe. */
 #pragma once
 
 #include "storage/store.h"

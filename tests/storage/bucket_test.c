@@ -24,9 +24,10 @@ static void home_make(Home *home) {
 
 static Buckets *open_home(Home *home) {
     Buckets *buckets = NULL;
-    CHECK_OK(
-        buckets_open(&(BucketsOptions){.items = home->options, .count = 2, .rescue = STR("rescue")},
-                     &buckets, &err));
+    CHECK_OK(buckets_open(
+        &(BucketsOptions){
+            .items = home->options, .count = 2, .rescue = STR("rescue"), .breaker_probe_ms = 50},
+        &buckets, &err));
     return buckets;
 }
 
@@ -53,6 +54,19 @@ static size_t event_count(Buckets *buckets, Arena *arena) {
     CHECK_OK(errors_write(buckets_errors(buckets), (Str){0}, 0, 100, &w, &err));
     CHECK_OK(json_read(text_str(&text), arena, &json, &err));
     return json->len;
+}
+
+/* Reads one byte string; "" when it was not served. *by is the rescue bucket's name then. */
+static bool get_as(Buckets *buckets, const char *name, const char *key, RescueRule rule, Str *by) {
+    OWNED(object_close) ObjectReader *reader = NULL;
+    ObjectRequest request = {.bucket = str_from(name), .key = str_from(key), .rescue = rule};
+    err = (Err){0};
+    *by = (Str){0};
+    return buckets_open_object(buckets, &request, &reader, by, &err);
+}
+
+static bool get(Buckets *buckets, const char *name, const char *key, Str *by) {
+    return get_as(buckets, name, key, RESCUE_ANY, by);
 }
 
 static bool add_more(Buckets *buckets, Home *home) {
@@ -209,20 +223,13 @@ TEST("reads fall back to rescue and say so, writes never do") {
         {"neither", false, false, LH_MISSING, 1}
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        OWNED(object_close) ObjectReader *reader = NULL;
-        bool rescued = false;
-        Str by = {0};
-        err = (Err){0};
-        bool ok = buckets_open_object(buckets, STR("more"), str_from(cases[i].key), &reader,
-                                      &rescued, &by, &err);
-        CHECK(ok == cases[i].ok);
-        CHECK(rescued == cases[i].rescued);
+        Str by;
+        CHECK(get(buckets, "more", cases[i].key, &by) == cases[i].ok);
+        CHECK_STR(by, cases[i].rescued ? "rescue" : "");
         CHECK_INT(err.kind, cases[i].kind);
-        if (ok) CHECK_STR(by, rescued ? "rescue" : "more");
         CHECK_INT(event_count(buckets, &arena), cases[i].events);
     }
-    CHECK(!buckets_open_object(buckets, STR("nowhere"), STR("saved"), &(ObjectReader *){NULL},
-                               &(bool){0}, &(Str){0}, &err));
+    CHECK(!get(buckets, "nowhere", "saved", &(Str){0}));
     CHECK(str_is(str_from(err_word(&err)), "bucket_not_found"));
 }
 
@@ -230,9 +237,7 @@ TEST("a bucket out of reach reads from rescue, is reported, and serves again whe
     Home home;
     OWNED(arena_close) Arena arena = {0};
     OWNED(buckets_close) Buckets *buckets = NULL;
-    OWNED(object_close) ObjectReader *reader = NULL;
     char away[160];
-    bool rescued;
     Str by;
     home_make(&home);
     snprintf(away, sizeof away, "%s.away", home.more);
@@ -241,10 +246,9 @@ TEST("a bucket out of reach reads from rescue, is reported, and serves again whe
     put(buckets, "more", "k", "here");
     put(buckets, "rescue", "k", "copy");
     CHECK(rename(home.more, away) == 0);
-    CHECK_OK(buckets_open_object(buckets, STR("more"), STR("k"), &reader, &rescued, &by, &err));
-    CHECK(rescued);
-    object_close(&reader);
-    CHECK(!buckets_open_object(buckets, STR("more"), STR("none"), &reader, &rescued, &by, &err));
+    CHECK_OK(get(buckets, "more", "k", &by));
+    CHECK_STR(by, "rescue");
+    CHECK(!get(buckets, "more", "none", &by));
     CHECK_INT(err.kind, LH_OFFLINE);
     const Json *all = list(buckets, &arena);
     CHECK_STR(json_get_text(&all->items[0], "name", STR("")), "more");
@@ -254,8 +258,8 @@ TEST("a bucket out of reach reads from rescue, is reported, and serves again whe
     CHECK_STR(json_get_text(&all->items[1], "role", STR("")), "primary");
     CHECK_INT(json_get_int(&all->items[2], "objects", -1), 1);
     CHECK(rename(away, home.more) == 0);
-    CHECK_OK(buckets_open_object(buckets, STR("more"), STR("k"), &reader, &rescued, &by, &err));
-    CHECK(!rescued);
+    CHECK_OK(get(buckets, "more", "k", &by));
+    CHECK_STR(by, "");
 }
 
 TEST("a restored bucket that cannot be opened is kept, reported, and opens later") {
@@ -271,11 +275,16 @@ TEST("a restored bucket that cannot be opened is kept, reported, and opens later
     CHECK_OK(dir_remove(home.more, &ignored));
     CHECK_OK(file_replace(home.more, bytes_of(STR("in the way")), &err));
     buckets = open_home(&home);
-    CHECK(!bucket_find(buckets, STR("more"), &bucket, &err));
+    CHECK_INT(buckets_unreachable(buckets), 1);
+    CHECK_OK(bucket_find(buckets, STR("more"), &bucket, &err));
+    CHECK(!store_head(bucket_store(bucket), STR("k"), &(ObjectInfo){0}, &err));
     CHECK_INT(err.kind, LH_OFFLINE);
     CHECK(!json_get_flag(&list(buckets, &arena)->items[0], "reachable", true));
+    CHECK_STR(json_get_text(&list(buckets, &arena)->items[0], "breaker", STR("")), "open");
     CHECK(unlink(home.more) == 0);
-    CHECK_OK(bucket_find(buckets, STR("more"), &bucket, &err));
+    for (int i = 0; i < 200 && buckets_unreachable(buckets); i++) usleep(20000);
+    CHECK(!store_head(bucket_store(bucket), STR("k"), &(ObjectInfo){0}, &err));
+    CHECK_INT(err.kind, LH_MISSING);
 }
 
 static void *use_run(void *context) {

@@ -47,7 +47,7 @@ TEST("a flushed event survives SIGKILL") {
     if (pid == 0) {
         Store *store = open_root(root);
         ErrorJournal *journal;
-        errors_open(store, &journal);
+        errors_open(&(ErrorsOptions){.store = store}, &journal);
         add(journal, "a", "kept", false);
         if (!errors_flush(journal, &err)) _exit(1);
         kill(getpid(), SIGKILL);
@@ -58,7 +58,7 @@ TEST("a flushed event survives SIGKILL") {
     OWNED(store_close) Store *store = open_root(root);
     OWNED(errors_close) ErrorJournal *journal = NULL;
     OWNED(arena_close) Arena arena = {0};
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     CHECK_INT(answer(journal, "a", 50, &arena)->len, 1);
 }
 
@@ -67,7 +67,7 @@ TEST("events come newest first, by bucket too, and again after a restart") {
     OWNED(arena_close) Arena arena = {0};
     for (int round = 0; round < 2; round++) {
         OWNED(errors_close) ErrorJournal *journal = NULL;
-        errors_open(store, &journal);
+        errors_open(&(ErrorsOptions){.store = store}, &journal);
         if (round == 0) {
             add(journal, "a", "first", false);
             add(journal, "b", "second", true);
@@ -99,7 +99,7 @@ TEST("compaction loses no event, while others add and flush, and leaves fewer fi
     OWNED(errors_close) ErrorJournal *journal = NULL;
     OWNED(arena_close) Arena arena = {0};
     pthread_t threads[4];
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     for (size_t i = 0; i < COUNT(threads); i++)
         CHECK(pthread_create(&threads[i], NULL, add_many, journal) == 0);
     for (size_t i = 0; i < COUNT(threads); i++) {
@@ -111,7 +111,7 @@ TEST("compaction loses no event, while others add and flush, and leaves fewer fi
     CHECK_INT(json_get_int(done, "events", 0), 2000);
     CHECK_INT(json_get_int(done, "files_after", 0), 1);
     errors_close(&journal);
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     CHECK_INT(answer(journal, "", ERRORS_KEPT_MAX, &arena)->len, 2000);
 }
 
@@ -122,7 +122,7 @@ TEST("batches that a crashed compaction left beside the merged one show nothing 
     ListOptions options = {.prefix = STR("_lakehouse/errors/"), .limit = 10};
     ObjectList before;
     Bytes batches[3];
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     for (int i = 0; i < 3; i++) {
         add(journal, "a", "key", false);
         CHECK_OK(errors_flush(journal, &err));
@@ -135,7 +135,7 @@ TEST("batches that a crashed compaction left beside the merged one show nothing 
     errors_close(&journal);
     for (int i = 0; i < 3; i++)
         CHECK_OK(store_write(store, before.objects[i].key, batches[i], NULL, &err));
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     CHECK_INT(answer(journal, "", 50, &arena)->len, 3);
     CHECK_INT(json_get_int(compact(journal, &arena), "events", 0), 3);
 }
@@ -148,7 +148,7 @@ TEST("while the primary is away events wait, and are written once it is back") {
     OWNED(store_close) Store *store = open_root(root);
     OWNED(arena_close) Arena arena = {0};
     OWNED(errors_close) ErrorJournal *journal = NULL;
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     CHECK(rename(root, away) == 0);
     add(journal, "a", "one", false);
     CHECK(!errors_flush(journal, &err));
@@ -157,29 +157,36 @@ TEST("while the primary is away events wait, and are written once it is back") {
     CHECK(rename(away, root) == 0);
     CHECK_OK(errors_flush(journal, &err));
     errors_close(&journal);
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     const Json *all = answer(journal, "", 50, &arena);
     CHECK_INT(all->len, 2);
     CHECK_STR(json_get_text(&all->items[0], "key", STR("")), "two");
 }
 
-TEST("health counts per bucket and says healthy, degraded or down") {
+TEST("health counts per bucket and says healthy, degraded or down, the last of an open breaker "
+     "too") {
     OWNED(store_close) Store *store = open_root(kit_dir());
     OWNED(errors_close) ErrorJournal *journal = NULL;
     OWNED(arena_close) Arena arena = {0};
     OWNED(text_close) Text text = {0};
     JsonWriter w = {.out = &text};
-    Str names[] = {STR("calm"), STR("shaky"), STR("gone")};
+    HealthOf names[] = {
+        {STR("calm"),  false},
+        {STR("shaky"), false},
+        {STR("gone"),  false},
+        {STR("dark"),  true }
+    };
     const Json *json;
-    errors_open(store, &journal);
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
     add(journal, "shaky", "k", true);
     for (int i = 0; i < 12; i++) add(journal, "gone", "k", false);
-    CHECK_OK(errors_health(journal, names, 3, 5, &w, &err));
+    CHECK_OK(errors_health(journal, names, 4, 5, &w, &err));
     CHECK_OK(json_read(text_str(&text), &arena, &json, &err));
     const Json *list = json_get(json, "buckets");
     CHECK_STR(json_get_text(&list->items[0], "status", STR("")), "healthy");
     CHECK_STR(json_get_text(&list->items[1], "status", STR("")), "degraded");
     CHECK_STR(json_get_text(&list->items[2], "status", STR("")), "down");
+    CHECK_STR(json_get_text(&list->items[3], "status", STR("")), "down");
     CHECK_INT(json_get_int(&list->items[1], "rescues", 0), 1);
     CHECK_INT(json_get_int(json_get(&list->items[2], "by_op"), "get", 0), 12);
 }
