@@ -199,8 +199,8 @@ static void apply(Buckets *buckets, const BucketsFile *file) {
     buckets->restored = true;
 }
 
-static bool reload(Buckets *buckets, BucketsFile *file, Err *err) {
-    if (!buckets_file_read(guard_quiet(buckets->primary->guard), file, err)) return false;
+static bool reload(Buckets *buckets, Store *primary, BucketsFile *file, Err *err) {
+    if (!buckets_file_read(primary, file, err)) return false;
     apply(buckets, file);
     return true;
 }
@@ -208,7 +208,7 @@ static bool reload(Buckets *buckets, BucketsFile *file, Err *err) {
 bool buckets_reload(Buckets *buckets, Err *err) {
     OWNED(buckets_file_close) BucketsFile file = {0};
     pthread_mutex_lock(&buckets->changing);
-    bool ok = reload(buckets, &file, err);
+    bool ok = reload(buckets, guard_quiet(buckets->primary->guard), &file, err);
     pthread_mutex_unlock(&buckets->changing);
     return ok;
 }
@@ -279,7 +279,7 @@ ReadCache *buckets_cache(Buckets *buckets) {
 static bool change_once(Buckets *buckets, Bucket *add, Str drop, bool *again, Err *err) {
     OWNED(buckets_file_close) BucketsFile file = {0};
     *again = false;
-    if (!reload(buckets, &file, err)) return false;
+    if (!reload(buckets, buckets->primary->guard, &file, err)) return false;
     if (add && !list_admits(buckets, add, err)) return false;
     Bucket *dropped = drop.len ? list_find(buckets, drop) : NULL;
     if (drop.len && !dropped) return not_found(buckets, drop, err);

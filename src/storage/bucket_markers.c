@@ -208,7 +208,8 @@ void markers_open(Buckets *buckets, Markers **out) {
     if (dir)
         markers->log_path =
             arena_cstr(&buckets->arena, arena_print(&buckets->arena, "%s/deleted.log", dir));
-    if (dir && !journal_open(markers->log_path, log_visit, markers, &markers->log, &err))
+    if (dir && (!journal_open(markers->log_path, log_visit, markers, &markers->log, &err) ||
+                !file_sync_dir(dir, &err)))
         log_warn("the log of delete markers: %s", err.message);
     *out = markers;
 }

@@ -67,8 +67,8 @@ static void *probe_run(void *context) {
     int64_t latency_us = clock_us() - started;
     if (ok) objects = objects_count(guard_quiet(task.bucket->guard));
     if (ok) can = store_abilities(task.bucket->guard);
-    task.bucket->stuck = false;
     pthread_mutex_lock(&task.round->lock);
+    task.bucket->stuck = false; /* under the lock under which the asking thread may set it */
     Probe *probe = task.probe;
     probe->done = true;
     probe->ok = ok;
