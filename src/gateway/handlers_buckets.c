@@ -106,10 +106,7 @@ bool error_compact(App *app, Call *call, Err *err) {
 bool bucket_health(App *app, Call *call, Err *err) {
     const HealthQuery *query = call->query;
     OWNED(text_close) Text text = {0};
-    size_t count;
-    Str *names = bucket_names(app->buckets, call->arena, &count);
-    if (!errors_health(buckets_errors(app->buckets), names, count, query->minutes,
-                       &(JsonWriter){.out = &text}, err))
+    if (!buckets_health(app->buckets, query->minutes, &(JsonWriter){.out = &text}, err))
         return false;
     answer_json(call, 200, &text);
     return true;
