@@ -135,10 +135,11 @@ bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, E
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->slot_free, NULL);
     memory_bound();
+    file_reads_hook();
     policy_cache_open(&engine->passed);
     if (!set_spill_dir(engine, err)) return false;
     if (!open_trusted(engine, err)) return false;
-    if (!sandbox_widen(engine, NULL, 0, err)) return false;
+    if (!sandbox_first(engine, err)) return false;
     if (!watch_open(engine, err)) return false;
     *out = TAKE(engine);
     return true;

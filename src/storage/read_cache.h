@@ -33,4 +33,5 @@ bool read_cache_staging(ReadCache *cache, char out[PATH_MAX], Err *err);
 void cache_hooked(void); /* from now on whoever reads a file of LOCAL_RANGES comes through here */
 bool cache_opened(const char *path, int fd); /* false with errno: do not read it, close it */
 void cache_closed(int fd);
+bool cache_has(int fd); /* whether it is one of the cache's */
 bool cache_fill(int fd, uint64_t from, uint64_t count);

@@ -68,9 +68,17 @@ bool cache_opened(const char *path, int fd) {
     return true;
 }
 
+static CacheEntry *find_descriptor(int fd) {
+    if (fd < 0 || fd >= DESCRIPTORS_MAX) return NULL;
+    return atomic_load_explicit(&descriptors[fd], memory_order_acquire);
+}
+
+bool cache_has(int fd) {
+    return find_descriptor(fd) != NULL;
+}
+
 void cache_closed(int fd) {
-    if (fd < 0 || fd >= DESCRIPTORS_MAX) return;
-    if (!atomic_load_explicit(&descriptors[fd], memory_order_acquire)) return;
+    if (!find_descriptor(fd)) return;
     CacheEntry *entry = atomic_exchange(&descriptors[fd], NULL);
     if (entry) entry_close(entry);
 }
@@ -91,8 +99,7 @@ static int errno_of(const Err *err) {
 }
 
 bool cache_fill(int fd, uint64_t from, uint64_t count) {
-    if (fd < 0 || fd >= DESCRIPTORS_MAX) return true;
-    CacheEntry *entry = atomic_load_explicit(&descriptors[fd], memory_order_acquire);
+    CacheEntry *entry = find_descriptor(fd);
     if (!entry) return true;
     Err err = {0};
     if (entry_fill(entry, from, count, &err)) return true;
