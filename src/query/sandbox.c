@@ -43,7 +43,7 @@ static bool lock_down(Sandbox *sandbox, duckdb_connection connection, Err *err) 
     text_add_byte(&sql, ']');
     return instance_run(connection, STR(RESOLVE_MACRO), err) &&
            instance_run(connection, text_str(&sql), err) &&
-           instance_run(connection, STR("SET parquet_metadata_cache=true"), err) &&
+           instance_run(connection, STR("SET GLOBAL parquet_metadata_cache=true"), err) &&
            instance_run(connection, STR("SET enable_external_access=false"), err) &&
            instance_run(connection, STR("SET lock_configuration=true"), err);
 }

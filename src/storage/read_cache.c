@@ -311,7 +311,7 @@ bool read_cache_file(ReadCache *cache, Store *store, Str key, LocalUse use, bool
                         SHOW(store->location));
     if (!hold_object(cache, store, key, use, immutable, &file, err)) return false;
     LocalFile *held = &file->file;
-    if (use == LOCAL_WHOLE && !entry_fill_all(file->entry, err))
+    if (use == LOCAL_WHOLE && !entry_fill(file->entry, 0, file->entry->size, err))
         return local_file_close(&held), false;
     *out = held;
     return true;

@@ -73,10 +73,9 @@ struct ReadCache {
     ReadCache *next; /* of all caches, read_cache_files.c */
 };
 
-/* read_cache_fill.c: all blocks of the range are present when it returns true. The caller holds the
- * entry or has it open. */
+/* read_cache_fill.c: all blocks of the range are present when it returns true, fetched by parallel
+ * requests when they are many. The caller holds the entry or has it open. */
 bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err);
-bool entry_fill_all(CacheEntry *entry, Err *err); /* by parallel requests */
 void entry_keep_time(const CacheEntry *entry, int fd);
 int64_t entry_bytes(CacheEntry *entry); /* on disk */
 int64_t entry_drop(CacheEntry *entry);  /* its blocks; nobody may be reading. Bytes that it freed */

@@ -12,8 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WHOLE_THREADS 4
-#define WHOLE_PART_SIZE (4u << 20)
+#define LONG_THREADS 4 /* that fetch the parts of a long range */
 
 typedef struct Run { /* of blocks, [from, to) */
     size_t from, to;
@@ -145,12 +144,7 @@ static bool advance(CacheEntry *entry, Run asked, Err *err) {
     return run.from == run.to || (*err = *entry->err, false);
 }
 
-bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err) {
-    if (from >= entry->size || count == 0) return true;
-    count = MIN(count, entry->size - from);
-    Run asked = {(size_t)(from / CACHE_BLOCK_SIZE),
-                 (size_t)((from + count - 1) / CACHE_BLOCK_SIZE) + 1};
-    if (is_present(entry, asked)) return true;
+static bool fill_run(CacheEntry *entry, Run asked, Err *err) {
     bool ok = true;
     pthread_mutex_lock(&entry->lock);
     while (ok && !is_present(entry, asked)) ok = advance(entry, asked, err);
@@ -160,28 +154,32 @@ bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err) {
     return ok;
 }
 
-typedef struct Whole {
+typedef struct Long { /* a range of several requests */
     CacheEntry *entry;
+    size_t from; /* block */
     atomic_bool failed;
     Err err; /* of the one that set `failed` */
-} Whole;
+} Long;
 
-static void fill_blocks(void *context, size_t from, size_t to) {
-    Whole *whole = context;
+static void fill_part(void *context, size_t from, size_t to) {
+    Long *range = context;
     Err err = {0};
-    if (whole->failed) return;
-    if (entry_fill(whole->entry, (uint64_t)from * CACHE_BLOCK_SIZE,
-                   (uint64_t)(to - from) * CACHE_BLOCK_SIZE, &err))
-        return;
-    if (!atomic_exchange(&whole->failed, true)) whole->err = err;
+    if (range->failed) return;
+    if (fill_run(range->entry, (Run){range->from + from, range->from + to}, &err)) return;
+    if (!atomic_exchange(&range->failed, true)) range->err = err;
 }
 
-bool entry_fill_all(CacheEntry *entry, Err *err) {
-    Whole whole = {.entry = entry};
-    if (is_present(entry, (Run){0, entry->block_count})) return true;
-    parallel_for(WHOLE_THREADS, entry->block_count, WHOLE_PART_SIZE / CACHE_BLOCK_SIZE, fill_blocks,
-                 &whole);
-    return !whole.failed || (*err = whole.err, false);
+bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err) {
+    if (from >= entry->size || count == 0) return true;
+    count = MIN(count, entry->size - from);
+    Run asked = {(size_t)(from / CACHE_BLOCK_SIZE),
+                 (size_t)((from + count - 1) / CACHE_BLOCK_SIZE) + 1};
+    if (is_present(entry, asked)) return true;
+    if (run_size(entry, asked) <= CACHE_REQUEST_SIZE_MAX) return fill_run(entry, asked, err);
+    Long range = {.entry = entry, .from = asked.from};
+    parallel_for(LONG_THREADS, asked.to - asked.from, CACHE_REQUEST_SIZE_MAX / CACHE_BLOCK_SIZE,
+                 fill_part, &range);
+    return !range.failed || (*err = range.err, false);
 }
 
 int64_t entry_bytes(CacheEntry *entry) {
