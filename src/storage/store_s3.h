@@ -1,5 +1,5 @@
-/* Objects of an S3 bucket. Signature V4 by hand (libcurl's own fails on many keys and queries), over
- * libcurl. Source: AWS Signature Version 4 for S3, API version 2006-03-01. Thread safe. */
+/* Objects of an S3 bucket. Signature V4 by hand (libcurl's own fails on many keys and queries),
+ * over libcurl. Source: AWS Signature Version 4 for S3, API version 2006-03-01. Thread safe. */
 #pragma once
 
 #include "storage/read_cache.h"
@@ -17,9 +17,10 @@ typedef struct S3Limits {
 extern const S3Limits s3_limits_default; /* 8 MiB, 4, 3 s, 10 s, 10 s, 15 s */
 
 typedef struct S3Options {
-    Str bucket, endpoint, region, prefix; /* endpoint http(s)://host[:port]; prefix without '/' ends */
-    Str secret_ref;                       /* see secrets.h */
-    bool path_style;                      /* else the bucket is the first label of the host */
+    Str bucket, endpoint, region,
+        prefix;      /* endpoint http(s)://host[:port]; prefix without '/' ends */
+    Str secret_ref;  /* see secrets.h */
+    bool path_style; /* else the bucket is the first label of the host */
     S3Limits limits;
     Secrets *secrets; /* outlive the store */
     ReadCache *cache;
