@@ -21,7 +21,8 @@ typedef struct Store Store;
 typedef struct ObjectInfo {
     uint64_t size;
     int64_t modified_ms;
-    char etag[STORE_ETAG_SIZE]; /* without quotes; changes with every write */
+    char etag[STORE_ETAG_SIZE]; /* without quotes; changes with the bytes, locally with every write
+                                 */
 } ObjectInfo;
 
 /* An object opened for reading. A later write to its key does not mix into it: a local reader goes
@@ -64,7 +65,8 @@ bool store_probe(Store *store, Err *err);           /* is it reachable and writa
  * (LH_IMPOSSIBLE, code "no_conditional_writes") instead of losing data. */
 typedef struct StoreAbilities {
     bool if_absent, if_match;
-    bool local; /* reads never wait for a network */
+    bool local;   /* reads never wait for a network */
+    bool unknown; /* out of reach: a conditional write says so itself */
 } StoreAbilities;
 StoreAbilities store_abilities(Store *store);
 Str store_location(const Store *store); /* for people: file:///srv/lake, s3://b/prefix */
