@@ -206,6 +206,9 @@ static void set_up(HttpClient *client, const HttpCall *call, Transfer *t, const 
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, client);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    /* OpenSSL's own variable, for servers with a certificate of their owner's authority. */
+    const char *authorities = getenv("SSL_CERT_FILE");
+    if (authorities) curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
