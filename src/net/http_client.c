@@ -121,6 +121,7 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context) {
 static bool head_ended(Transfer *t) {
     long status = 0;
     curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200) t->answered = false;
     if (status < 200 || !t->call->head) return true;
     t->failed =
         !t->call->head(t->call->sink_context, (int)status, text_str(&t->reply.headers), t->err);

@@ -290,7 +290,7 @@ TEST("contract: of 16 racing conditional writes exactly one wins, the others are
 static void *churn_run(void *context) {
     Store *store = context;
     Err mine = {0};
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 20; i++) {
         char key[32];
         snprintf(key, sizeof key, "deep/%d/er/%d", i % 3, i % 5);
         if (!store_write(store, str_from(key), bytes_of(STR("x")), NULL, &mine) ||
