@@ -1,6 +1,10 @@
 /* The registry. A Bucket is counted: the list holds one reference, each bucket_find one, a probe
  * one; the last to go closes its store, so that removing a bucket never pulls it from under a
- * reader. Names and roles are immutable. */
+ * reader. Names and roles are immutable.
+ *
+ * The list of this server agrees with buckets.json of the primary: every change reads the file,
+ * brings the list up to it, and writes it back (see bucket_file.c). While the primary is out of
+ * reach the configured buckets serve; the others are unknown until it was read. */
 #include "storage/bucket_registry.h"
 
 #include "base/base.h"
@@ -13,6 +17,11 @@
 #include <unistd.h>
 
 #define OPEN_WAIT_S 2
+#define CHANGE_TRIES_MAX 20 /* each lost to a change by another server */
+#define READ_AGAIN_US 1000000
+#define CACHE_BYTES_DEFAULT ((int64_t)10 << 30)
+#define CLOSE_WAIT_MS 500      /* for probes of local buckets: a dead mount may never answer */
+#define CLOSE_S3_WAIT_MS 30000 /* for those of S3 ones, which end by their own time-outs */
 
 Bucket *bucket_hold(Bucket *bucket) {
     bucket->holders++;
@@ -24,24 +33,48 @@ void bucket_release(Bucket **holding) {
     *holding = NULL;
     if (!bucket || --bucket->holders > 0) return;
     Store *store = bucket->store;
+    store_close(&bucket->guard);
     store_close(&store);
     pthread_mutex_destroy(&bucket->lock);
+    arena_close(&bucket->arena);
     free(bucket);
 }
 
 Store *bucket_store(Bucket *bucket) {
-    return bucket->store;
+    return bucket->guard;
 }
 
 Str bucket_name(const Bucket *bucket) {
     return str_from(bucket->name);
 }
 
+/* Opening a store. */
+
+static bool store_make(Bucket *bucket, Store **out, Err *err) {
+    KeyPair pair;
+    if (bucket->local)
+        return bucket->shared ? store_local_open_shared(str_from(bucket->root), out, err)
+                              : store_local_open(str_from(bucket->root), out, err);
+    bool known = bucket->s3.secret_ref.len == 0 ||
+                 secrets_get(bucket->s3.secrets, bucket->s3.secret_ref, &pair, err);
+    explicit_bzero(&pair, sizeof pair);
+    return known && store_s3_open(&bucket->s3, out, err);
+}
+
+/* The primary counts as open once its format is known to be ours, so that nothing is read from or
+ * written to one that a newer version made, however late it is reached. */
+static bool store_make_checked(Bucket *bucket, Store **out, Err *err) {
+    OWNED(store_close) Store *store = NULL;
+    if (!store_make(bucket, &store, err)) return false;
+    if (bucket->role == BUCKET_PRIMARY && !format_check(store, err)) return false;
+    *out = TAKE(store);
+    return true;
+}
+
 /* Another thread may hang in the opening (a dead network mount): it is waited for, not for ever. */
 bool bucket_ready(Bucket *bucket, Err *err) {
     if (bucket->store) return true;
     Store *store = NULL;
-    Err why = {0};
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += OPEN_WAIT_S;
@@ -49,57 +82,13 @@ bool bucket_ready(Bucket *bucket, Err *err) {
         return err_code(err, LH_OFFLINE, "bucket_unreachable",
                         "the bucket '%s' has been opening for more than %d seconds", bucket->name,
                         OPEN_WAIT_S);
-    bool ok = bucket->store || store_local_open(str_from(bucket->root), &store, &why);
+    bool ok = bucket->store || store_make_checked(bucket, &store, err);
     if (store) bucket->store = store;
     pthread_mutex_unlock(&bucket->lock);
-    return ok || err_code(err, LH_OFFLINE, "bucket_unreachable",
-                          "the bucket '%s' cannot be opened: %s", bucket->name, why.message);
+    return ok || err_while(err, "the bucket '%s' cannot be opened", bucket->name);
 }
 
-/* Checking what a bucket is described by. */
-
-static bool is_name_byte(char c, bool first) {
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
-    return !first && c && strchr("._:-", c);
-}
-
-static bool name_check(Str name, Err *err) {
-    bool ok = name.len >= 1 && name.len <= BUCKET_NAME_MAX;
-    for (size_t i = 0; ok && i < name.len; i++) ok = is_name_byte(name.data[i], i == 0);
-    return ok || err_code(err, LH_INVALID, "bad_bucket_name",
-                          "'%.*s' is not a bucket name: 1 to %d of a-z, 0-9 and, not first, '._:-'",
-                          (int)MIN(name.len, (size_t)100), name.data, BUCKET_NAME_MAX);
-}
-
-static bool options_check(const BucketOptions *options, Err *err) {
-    if (!name_check(options->name, err)) return false;
-    if (!str_is(options->backend, "local"))
-        return err_code(err, LH_INVALID, "bad_backend",
-                        "the backend of bucket '%.*s' is 'local', not '%.*s'", SHOW(options->name),
-                        (int)MIN(options->backend.len, (size_t)100), options->backend.data);
-    if (str_trim(options->root).len == 0)
-        return err_code(err, LH_INVALID, "bad_root", "the local bucket '%.*s' needs a root",
-                        SHOW(options->name));
-    if (options->root.len >= PATH_MAX - 64 || memchr(options->root.data, 0, options->root.len))
-        return err_code(err, LH_INVALID, "bad_root",
-                        "the root of bucket '%.*s' is no path of at most %d bytes",
-                        SHOW(options->name), PATH_MAX - 65);
-    return true;
-}
-
-static Bucket *bucket_new(const BucketOptions *options, BucketRole role, bool configured) {
-    Bucket *bucket = calloc(1, sizeof *bucket);
-    if (!bucket) abort();
-    bucket->holders = 1;
-    bucket->role = role;
-    bucket->configured = configured;
-    snprintf(bucket->name, sizeof bucket->name, "%.*s", SHOW(options->name));
-    snprintf(bucket->root, sizeof bucket->root, "%.*s", SHOW(options->root));
-    pthread_mutex_init(&bucket->lock, NULL);
-    return bucket;
-}
-
-/* Finding; under either lock. */
+/* The list; under either lock. */
 
 static Bucket *list_find(const Buckets *buckets, Str name) {
     for (size_t i = 0; i < buckets->len; i++)
@@ -121,22 +110,144 @@ static bool not_found(Buckets *buckets, Str name, Err *err) {
     return err_code(err, LH_MISSING, "bucket_not_found", "no bucket named '%.*s'", SHOW(name));
 }
 
-bool bucket_hold_named(Buckets *buckets, Str name, Bucket **out, Err *err) {
+static bool list_admits(const Buckets *buckets, const Bucket *bucket, Err *err) {
+    if (buckets->len == BUCKET_COUNT_MAX)
+        return err_set(err, LH_CONFLICT, "there are %d buckets, which is the limit",
+                       BUCKET_COUNT_MAX);
+    if (list_find(buckets, str_from(bucket->name)))
+        return err_code(err, LH_CONFLICT, "bucket_exists", "a bucket named '%s' exists",
+                        bucket->name);
+    for (size_t i = 0; i < buckets->len; i++)
+        if (!bucket_is_apart(bucket, buckets->items[i], err)) return false;
+    return true;
+}
+
+static void list_add(Buckets *buckets, Bucket *bucket) {
+    pthread_rwlock_wrlock(&buckets->lock);
+    buckets->items[buckets->len++] = bucket;
+    pthread_rwlock_unlock(&buckets->lock);
+}
+
+static void list_remove(Buckets *buckets, Bucket *bucket) {
+    pthread_rwlock_wrlock(&buckets->lock);
+    size_t at = 0;
+    while (buckets->items[at] != bucket) at++;
+    buckets->items[at] = buckets->items[--buckets->len];
+    pthread_rwlock_unlock(&buckets->lock);
+    bucket_release(&bucket);
+}
+
+/* Reports of the guards: events of the error journal. */
+static void report(void *context, Str name, GuardOp op, Str key, const Err *err, bool rescued) {
+    Buckets *buckets = context;
+    if (!buckets->errors) return;
+    errors_add(buckets->errors, &(ErrorEvent){.bucket = name,
+                                              .key = key,
+                                              .op = guard_op_names[op],
+                                              .error = str_from(err->message),
+                                              .rescued = rescued});
+}
+
+/* Bringing the list up to buckets.json; under `changing`. */
+
+static void apply_removed(Buckets *buckets, const Json *removed) {
+    for (size_t i = 0; removed && i < removed->len; i++) {
+        if (removed->items[i].kind != JSON_TEXT) continue;
+        Bucket *bucket = list_find(buckets, removed->items[i].text);
+        if (bucket && bucket->configured && bucket->role == BUCKET_PLAIN)
+            list_remove(buckets, bucket);
+    }
+}
+
+static bool is_listed(const Json *list, const char *name) {
+    for (size_t i = 0; list && i < list->len; i++)
+        if (str_is(json_get_text(&list->items[i], "name", (Str){0}), name)) return true;
+    return false;
+}
+
+/* Those that another server removed. */
+static void apply_gone(Buckets *buckets, const Json *list) {
+    for (size_t i = 0; i < buckets->len;) {
+        Bucket *bucket = buckets->items[i];
+        if (bucket->configured || is_listed(list, bucket->name))
+            i++;
+        else
+            list_remove(buckets, bucket);
+    }
+}
+
+static bool apply_entry(Buckets *buckets, const Json *item, Err *err) {
+    BucketOptions options = bucket_options_read(item);
+    if (list_find(buckets, options.name)) return true;
+    if (!bucket_options_check(buckets, &options, err)) return false;
+    OWNED(bucket_release)
+    Bucket *bucket = bucket_new(buckets, &options, BUCKET_PLAIN, false, report);
+    if (!list_admits(buckets, bucket, err)) return false;
+    list_add(buckets, TAKE(bucket));
+    return true;
+}
+
+static void apply(Buckets *buckets, const BucketsFile *file) {
+    apply_removed(buckets, file->removed);
+    apply_gone(buckets, file->buckets);
+    for (size_t i = 0; file->buckets && i < file->buckets->len; i++) {
+        Err err = {0};
+        if (!apply_entry(buckets, &file->buckets->items[i], &err) && !buckets->warned)
+            log_warn("buckets.json: %s", err.message);
+    }
+    buckets->warned = true; /* once: the file is read again and again */
+    buckets->restored = true;
+}
+
+static bool reload(Buckets *buckets, Store *primary, BucketsFile *file, Err *err) {
+    if (!buckets_file_read(primary, file, err)) return false;
+    apply(buckets, file);
+    return true;
+}
+
+bool buckets_reload(Buckets *buckets, Err *err) {
+    OWNED(buckets_file_close) BucketsFile file = {0};
+    pthread_mutex_lock(&buckets->changing);
+    bool ok = reload(buckets, guard_quiet(buckets->primary->guard), &file, err);
+    pthread_mutex_unlock(&buckets->changing);
+    return ok;
+}
+
+/* Finding. */
+
+Bucket *bucket_hold_listed(Buckets *buckets, Str name) {
     pthread_rwlock_rdlock(&buckets->lock);
     Bucket *bucket = list_find(buckets, name);
-    if (bucket)
-        *out = bucket_hold(bucket);
-    else
-        not_found(buckets, name, err);
+    if (bucket) bucket_hold(bucket);
     pthread_rwlock_unlock(&buckets->lock);
-    return bucket != NULL;
+    return bucket;
+}
+
+/* A name that another server may have added meanwhile, or that was never read: at most one look a
+ * second, however often it is asked for. */
+static Bucket *look_again(Buckets *buckets, Str name) {
+    Err ignored = {0};
+    int64_t now = clock_us(), last = buckets->read_again_us;
+    if (buckets->restored && !buckets->options.shared) return NULL;
+    if (last && now - last < READ_AGAIN_US) return NULL;
+    if (!atomic_compare_exchange_strong(&buckets->read_again_us, &last, now)) return NULL;
+    buckets_reload(buckets, &ignored);
+    return bucket_hold_listed(buckets, name);
 }
 
 bool bucket_find(Buckets *buckets, Str name, Bucket **out, Err *err) {
-    OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!bucket_hold_named(buckets, name, &bucket, err) || !bucket_ready(bucket, err)) return false;
-    *out = TAKE(bucket);
-    return true;
+    Bucket *bucket = bucket_hold_listed(buckets, name);
+    if (!bucket) bucket = look_again(buckets, name);
+    if (bucket) return *out = bucket, true;
+    if (!buckets->restored)
+        return err_code(err, LH_OFFLINE, "bucket_unreachable",
+                        "whether there is a bucket '%.*s' is not known while the primary bucket is "
+                        "out of reach",
+                        (int)MIN(name.len, (size_t)BUCKET_NAME_MAX), name.data);
+    pthread_rwlock_rdlock(&buckets->lock);
+    not_found(buckets, name, err);
+    pthread_rwlock_unlock(&buckets->lock);
+    return false;
 }
 
 static int str_order(const void *a, const void *b) {
@@ -158,130 +269,85 @@ ErrorJournal *buckets_errors(Buckets *buckets) {
     return buckets->errors;
 }
 
+ReadCache *buckets_cache(Buckets *buckets) {
+    return buckets->cache;
+}
+
 /* Adding and removing. */
 
-static bool is_below(Str inner, Str outer) {
-    if (!str_starts(inner, outer)) return false;
-    return inner.len == outer.len || inner.data[outer.len] == '/' || str_is(outer, "/");
-}
-
-/* Two buckets over the same files would see each other's objects, and one's rescue copy would be
- * the other's original. */
-static bool root_is_free(const Buckets *buckets, const char *root, Err *err) {
-    Str mine = str_from(root);
-    for (size_t i = 0; i < buckets->len; i++) {
-        Str other = str_from(buckets->items[i]->root);
-        if (is_below(mine, other) || is_below(other, mine))
-            return err_code(err, LH_CONFLICT, "root_overlaps",
-                            "the root '%s' overlaps that of bucket '%s'", root,
-                            buckets->items[i]->name);
+/* One try: true with *again when another server changed the file between. */
+static bool change_once(Buckets *buckets, Bucket *add, Str drop, bool *again, Err *err) {
+    OWNED(buckets_file_close) BucketsFile file = {0};
+    *again = false;
+    if (!reload(buckets, buckets->primary->guard, &file, err)) return false;
+    if (add && !list_admits(buckets, add, err)) return false;
+    Bucket *dropped = drop.len ? list_find(buckets, drop) : NULL;
+    if (drop.len && !dropped) return not_found(buckets, drop, err);
+    if (dropped && dropped->role != BUCKET_PLAIN)
+        return err_code(err, LH_DENIED, "bucket_has_role",
+                        "'%s' is the %s bucket and cannot be removed", dropped->name,
+                        dropped->role == BUCKET_PRIMARY ? "primary" : "rescue");
+    if (!buckets_file_write(buckets->primary->guard, &file, add, drop,
+                            dropped && dropped->configured, err)) {
+        *again = err->kind == LH_PRECONDITION;
+        return false;
     }
+    if (add) list_add(buckets, bucket_hold(add));
+    if (dropped) list_remove(buckets, dropped);
     return true;
 }
 
-/* The root as the kernel sees it, even where it does not exist yet: the part that does exist is
- * resolved, the rest must not climb. */
-static bool root_resolve(Bucket *bucket, Err *err) {
-    char path[PATH_MAX], resolved[PATH_MAX], rest[PATH_MAX] = "";
-    if (bucket->root[0] != '/') {
-        char here[PATH_MAX];
-        if (!getcwd(here, sizeof here)) return err_errno(err, "cannot find the current folder");
-        if (snprintf(path, sizeof path, "%s/%s", here, bucket->root) >= PATH_MAX)
-            return err_set(err, LH_INVALID, "the root of '%s' is too long", bucket->name);
-    } else {
-        memcpy(path, bucket->root, sizeof path);
-    }
-    while (!realpath(path, resolved)) {
-        char *slash = strrchr(path, '/'), longer[PATH_MAX];
-        if (!strcmp(slash + 1, "..") || !strcmp(slash + 1, "."))
-            return err_code(err, LH_INVALID, "bad_root",
-                            "the root '%s' has a '%s' below a folder that does not exist",
-                            bucket->root, slash + 1);
-        snprintf(longer, sizeof longer, "/%s%s", slash + 1, rest);
-        memcpy(rest, longer, sizeof rest);
-        slash[slash == path] = 0; /* "/" itself always resolves */
-    }
-    const char *base = strcmp(resolved, "/") == 0 ? "" : resolved;
-    if (snprintf(bucket->root, sizeof bucket->root, "%s%s", base, rest) >= PATH_MAX)
-        return err_set(err, LH_INVALID, "the root of '%s' is too long", bucket->name);
-    size_t len = str_from(bucket->root).len;
-    while (len > 1 && bucket->root[len - 1] == '/') bucket->root[--len] = 0;
-    return true;
+static bool change(Buckets *buckets, Bucket *add, Str drop, Err *err) {
+    bool ok = false, again = true;
+    pthread_mutex_lock(&buckets->changing);
+    for (int i = 0; i < CHANGE_TRIES_MAX && !ok && again; i++)
+        ok = change_once(buckets, add, drop, &again, err);
+    pthread_mutex_unlock(&buckets->changing);
+    if (!ok && again)
+        return err_set(err, LH_BUSY, "other servers keep changing the list of buckets: try again");
+    return ok;
 }
 
-static bool list_admits(const Buckets *buckets, const Bucket *bucket, Err *err) {
-    if (buckets->len == BUCKET_COUNT_MAX)
-        return err_set(err, LH_CONFLICT, "there are %d buckets, which is the limit",
-                       BUCKET_COUNT_MAX);
-    if (list_find(buckets, str_from(bucket->name)))
-        return err_code(err, LH_CONFLICT, "bucket_exists", "a bucket named '%s' exists",
-                        bucket->name);
-    return root_is_free(buckets, bucket->root, err);
-}
-
-static void list_add(Buckets *buckets, Bucket *bucket) {
-    pthread_rwlock_wrlock(&buckets->lock);
-    buckets->items[buckets->len++] = bucket;
-    pthread_rwlock_unlock(&buckets->lock);
-}
-
-static void list_remove(Buckets *buckets, const Bucket *bucket) {
-    pthread_rwlock_wrlock(&buckets->lock);
-    size_t at = 0;
-    while (buckets->items[at] != bucket) at++;
-    buckets->items[at] = buckets->items[--buckets->len];
-    pthread_rwlock_unlock(&buckets->lock);
-}
-
-static void unstrike(Buckets *buckets, Str name) {
-    for (size_t i = 0; i < buckets->removed_count; i++)
-        if (str_equal(buckets->removed[i], name))
-            buckets->removed[i--] = buckets->removed[--buckets->removed_count];
-}
-
-static bool add_changing(Buckets *buckets, const BucketOptions *options, Err *err) {
-    OWNED(bucket_release) Bucket *bucket = bucket_new(options, BUCKET_PLAIN, false);
-    if (!root_resolve(bucket, err) || !list_admits(buckets, bucket, err)) return false;
+/* What cannot be reached now was most likely written wrong, so it is refused: later an outage is
+ * no reason to forget a bucket. */
+static bool try_out(Bucket *bucket, Err *err) {
     Err why = {0};
-    if (!bucket_ready(bucket, &why))
-        return err_code(err, LH_INVALID, "bad_root", "%s", why.message);
-    Bucket *added = bucket_hold(bucket);
-    list_add(buckets, added);
-    if (buckets_persist(buckets, err)) return true;
-    list_remove(buckets, added);
-    bucket_release(&added);
-    return false;
+    if (guard_look(bucket->guard, &why)) return true;
+    if (bucket->local) return err_code(err, LH_INVALID, "bad_root", "%s", why.message);
+    if (why.kind == LH_INVALID) return *err = why, false;
+    return err_code(err, LH_OFFLINE, "bucket_unreachable",
+                    "%s (check endpoint, bucket, region and secret_ref, and add it again)",
+                    why.message);
 }
 
 bool bucket_add(Buckets *buckets, const BucketOptions *options, Err *err) {
-    if (!options_check(options, err)) return false;
-    pthread_mutex_lock(&buckets->changing);
-    bool ok = add_changing(buckets, options, err);
-    pthread_mutex_unlock(&buckets->changing);
-    return ok;
-}
-
-static bool remove_changing(Buckets *buckets, Str name, Err *err) {
-    Bucket *bucket = list_find(buckets, name);
-    if (!bucket) return not_found(buckets, name, err);
-    if (bucket->role != BUCKET_PLAIN)
-        return err_code(err, LH_DENIED, "bucket_has_role",
-                        "'%s' is the %s bucket and cannot be removed", bucket->name,
-                        bucket->role == BUCKET_PRIMARY ? "primary" : "rescue");
-    list_remove(buckets, bucket);
-    bool struck = bucket->configured && buckets->removed_count < BUCKET_COUNT_MAX;
-    if (struck) buckets->removed[buckets->removed_count++] = arena_copy(&buckets->arena, name);
-    if (buckets_persist(buckets, err)) return bucket_release(&bucket), true;
-    if (struck) unstrike(buckets, name);
-    list_add(buckets, bucket);
-    return false;
+    if (!bucket_options_check(buckets, options, err)) return false;
+    OWNED(bucket_release)
+    Bucket *bucket = bucket_new(buckets, options, BUCKET_PLAIN, false, report);
+    if (!bucket_root_resolve(bucket, err)) return false;
+    pthread_rwlock_rdlock(&buckets->lock); /* before a folder is made for one that is refused */
+    bool admitted = list_admits(buckets, bucket, err);
+    pthread_rwlock_unlock(&buckets->lock);
+    if (!admitted || !try_out(bucket, err) || !change(buckets, bucket, (Str){0}, err)) return false;
+    StoreAbilities can = store_abilities(bucket->store);
+    if (!can.if_absent || !can.if_match)
+        log_warn("the bucket '%s' does not honour conditional writes: datasets and indexes cannot "
+                 "live in it",
+                 bucket->name);
+    return true;
 }
 
 bool bucket_remove(Buckets *buckets, Str name, Err *err) {
-    pthread_mutex_lock(&buckets->changing);
-    bool ok = remove_changing(buckets, name, err);
-    pthread_mutex_unlock(&buckets->changing);
-    return ok;
+    if (name.len) return change(buckets, NULL, name, err);
+    return err_code(err, LH_MISSING, "bucket_not_found", "no bucket has an empty name");
+}
+
+size_t buckets_unreachable(Buckets *buckets) {
+    size_t count = 0;
+    pthread_rwlock_rdlock(&buckets->lock);
+    for (size_t i = 0; i < buckets->len; i++) count += guard_is_open(buckets->items[i]->guard);
+    pthread_rwlock_unlock(&buckets->lock);
+    return count;
 }
 
 /* Opening. */
@@ -292,36 +358,107 @@ static BucketRole role_of(Str name, Str rescue) {
 }
 
 static bool open_configured(Buckets *buckets, const BucketOptions *options, Str rescue, Err *err) {
-    if (!options_check(options, err)) return false;
+    if (!bucket_options_check(buckets, options, err)) return false;
     OWNED(bucket_release)
-    Bucket *bucket = bucket_new(options, role_of(options->name, rescue), true);
-    if (!root_resolve(bucket, err) || !list_admits(buckets, bucket, err)) return false;
+    Bucket *bucket = bucket_new(buckets, options, role_of(options->name, rescue), true, report);
+    if (!bucket_root_resolve(bucket, err) || !list_admits(buckets, bucket, err)) return false;
     if (bucket->role == BUCKET_PRIMARY) buckets->primary = bucket_hold(bucket);
     if (bucket->role == BUCKET_RESCUE) buckets->rescue = bucket_hold(bucket);
     list_add(buckets, TAKE(bucket));
     return true;
 }
 
-static void restore_added(Buckets *buckets, const BucketOptions *options) {
-    Err err = {0};
-    if (!options_check(options, &err)) {
-        log_warn("buckets.json: %s", err.message);
-        return;
-    }
-    OWNED(bucket_release) Bucket *bucket = bucket_new(options, BUCKET_PLAIN, false);
-    if (!list_admits(buckets, bucket, &err))
-        log_warn("buckets.json: %s", err.message);
-    else
-        list_add(buckets, TAKE(bucket));
+static bool open_all_configured(Buckets *buckets, const BucketsOptions *options, Err *err) {
+    Str rescue = options->rescue;
+    for (size_t i = 0; i < options->count; i++)
+        if (!open_configured(buckets, &options->items[i], rescue, err)) return false;
+    if (!buckets->primary)
+        return err_set(err, LH_INVALID, "no bucket is named 'primary': it is the default home");
+    if (rescue.len && !buckets->rescue)
+        return err_set(err, LH_INVALID, "the rescue bucket '%.*s' is not among the buckets%s",
+                       SHOW(rescue), str_is(rescue, "primary") ? " other than the primary" : "");
+    return true;
 }
 
-static void restore_struck(Buckets *buckets, Str name) {
-    Bucket *bucket = list_find(buckets, name);
-    if (!bucket || bucket->role != BUCKET_PLAIN || buckets->removed_count == BUCKET_COUNT_MAX)
-        return;
-    buckets->removed[buckets->removed_count++] = arena_copy(&buckets->arena, name);
-    list_remove(buckets, bucket);
-    bucket_release(&bucket);
+static void or_default(int64_t *value, int64_t fallback) {
+    if (*value <= 0) *value = fallback;
+}
+
+static void fill_defaults(BucketsOptions *options) {
+    const S3Limits *s3 = &s3_limits_default;
+    or_default(&options->breaker_failures, 5);
+    or_default(&options->breaker_probe_ms, 2000);
+    or_default(&options->cache_bytes_max, CACHE_BYTES_DEFAULT);
+    or_default(&options->s3.part_bytes, s3->part_bytes);
+    or_default(&options->s3.parallel, s3->parallel);
+    or_default(&options->s3.connect_timeout_ms, s3->connect_timeout_ms);
+    or_default(&options->s3.answer_timeout_ms, s3->answer_timeout_ms);
+    or_default(&options->s3.stall_timeout_ms, s3->stall_timeout_ms);
+    or_default(&options->s3.retry_ms, s3->retry_ms);
+}
+
+static Buckets *buckets_new(const BucketsOptions *options) {
+    Buckets *buckets = calloc(1, sizeof *buckets);
+    if (!buckets) abort();
+    buckets->lock_fd = buckets->state_fd = -1;
+    pthread_rwlock_init(&buckets->lock, NULL);
+    pthread_mutex_init(&buckets->changing, NULL);
+    pthread_mutex_init(&buckets->closing_lock, NULL);
+    pthread_cond_init(&buckets->closed, NULL);
+    buckets->options = *options;
+    buckets->options.items = NULL;
+    buckets->options.rescue = (Str){0};
+    fill_defaults(&buckets->options);
+    return buckets;
+}
+
+/* The folder of this machine: its lock, the read cache. */
+static bool open_state(Buckets *buckets, Err *err) {
+    char path[PATH_MAX];
+    const char *dir = buckets->options.state_dir;
+    if (!dir) return true;
+    buckets->options.state_dir = arena_cstr(&buckets->arena, str_from(dir));
+    if (snprintf(path, sizeof path, "%s/lock", dir) >= PATH_MAX - 64)
+        return err_set(err, LH_INVALID, "the path of the state folder is too long");
+    if (!dir_make(dir, err) || !folder_lock(path, dir, &buckets->state_fd, err)) return false;
+    snprintf(path, sizeof path, "%s/cache", dir);
+    return read_cache_open(path, buckets->options.cache_bytes_max, &buckets->cache, err);
+}
+
+/* An S3 primary that is down does not keep the server from starting: the breaker is open then, and
+ * the watch goes on. */
+static bool open_primary(Buckets *buckets, Err *err) {
+    char path[PATH_MAX + 32];
+    Bucket *primary = buckets->primary;
+    if (guard_look(primary->guard, err)) {
+        if (!primary->local || primary->shared) return true;
+        snprintf(path, sizeof path, "%s/.lakehouse/lock", primary->root);
+        return folder_lock(path, primary->root, &buckets->lock_fd, err);
+    }
+    if (primary->local || (err->kind != LH_OFFLINE && err->kind != LH_TIMEOUT)) return false;
+    *err = (Err){0};
+    return true;
+}
+
+static void open_errors(Buckets *buckets) {
+    const char *dir = buckets->options.state_dir;
+    ErrorsOptions options = {.store = guard_quiet(buckets->primary->guard)};
+    if (dir)
+        options.spool_path =
+            arena_cstr(&buckets->arena, arena_print(&buckets->arena, "%s/errors.spool", dir));
+    errors_open(&options, &buckets->errors);
+}
+
+/* What is there of buckets.json and of the delete markers; an outage leaves both to the watch. */
+static bool open_kept(Buckets *buckets, Err *err) {
+    Err why = {0};
+    if (buckets->rescue) markers_open(buckets, &buckets->markers);
+    if (guard_is_open(buckets->primary->guard)) return true;
+    if (!buckets_reload(buckets, &why) && why.kind != LH_OFFLINE && why.kind != LH_TIMEOUT)
+        return *err = why, false;
+    if (buckets->markers && !markers_load(buckets->markers, &why))
+        log_warn("the delete markers cannot be read yet: %s", why.message);
+    return true;
 }
 
 /* Probing opens what is not open yet, all side by side and within a bound, so that one dead mount
@@ -335,84 +472,50 @@ static void open_the_rest(Buckets *buckets) {
 }
 
 bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err) {
-    Str rescue = options->rescue;
-    OWNED(buckets_close) Buckets *buckets = calloc(1, sizeof *buckets);
-    if (!buckets) abort();
-    buckets->lock_fd = -1;
-    pthread_rwlock_init(&buckets->lock, NULL);
-    pthread_mutex_init(&buckets->changing, NULL);
-    for (size_t i = 0; i < options->count; i++)
-        if (!open_configured(buckets, &options->items[i], rescue, err)) return false;
-    if (!buckets->primary)
-        return err_set(err, LH_INVALID, "no bucket is named 'primary': it is the default home");
-    if (rescue.len && !buckets->rescue)
-        return err_set(err, LH_INVALID, "the rescue bucket '%.*s' is not among the buckets%s",
-                       SHOW(rescue), str_is(rescue, "primary") ? " other than the primary" : "");
-    if (!bucket_ready(buckets->primary, err) ||
-        !primary_lock(buckets->primary, &buckets->lock_fd, err) ||
-        !format_check(buckets->primary->store, err) ||
-        !buckets_restore(buckets, restore_added, restore_struck, err))
+    OWNED(buckets_close) Buckets *buckets = buckets_new(options);
+    if (!open_state(buckets, err) || !open_all_configured(buckets, options, err) ||
+        !open_primary(buckets, err))
         return false;
-    errors_open(buckets->primary->store, &buckets->errors);
+    open_errors(buckets);
+    if (!open_kept(buckets, err)) return false;
     open_the_rest(buckets);
+    buckets_watch_open(buckets);
     *out = TAKE(buckets);
     return true;
 }
 
+/* Probes that are still on their way hold their buckets and use the read cache. */
+static bool wait_alone(Bucket *bucket) {
+    int64_t wait_ms = bucket->local ? CLOSE_WAIT_MS : CLOSE_S3_WAIT_MS;
+    for (int64_t ms = 0; bucket->holders > 1 && ms < wait_ms; ms += 5)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    return bucket->holders == 1;
+}
+
 void buckets_close(Buckets **closing) {
     Buckets *buckets = *closing;
+    bool alone = true;
     if (!buckets) return;
+    buckets_watch_close(buckets);
     errors_close(&buckets->errors);
-    for (size_t i = 0; i < buckets->len; i++) bucket_release(&buckets->items[i]);
+    markers_close(&buckets->markers);
     bucket_release(&buckets->rescue);
     bucket_release(&buckets->primary);
+    for (size_t i = 0; i < buckets->len; i++) {
+        alone = (wait_alone(buckets->items[i]) || buckets->items[i]->local) && alone;
+        bucket_release(&buckets->items[i]);
+    }
+    if (alone)
+        read_cache_close(&buckets->cache);
+    else
+        log_warn("a request to a bucket is still under way: the read cache stays open");
     fd_close(&buckets->lock_fd);
+    fd_close(&buckets->state_fd);
     arena_close(&buckets->arena);
+    pthread_cond_destroy(&buckets->closed);
+    pthread_mutex_destroy(&buckets->closing_lock);
     pthread_mutex_destroy(&buckets->changing);
     pthread_rwlock_destroy(&buckets->lock);
     free(buckets);
     *closing = NULL;
-}
-
-/* The rescue rule. */
-
-static bool may_rescue(const Err *err) {
-    return err->kind == LH_MISSING || err->kind == LH_OFFLINE || err->kind == LH_TIMEOUT ||
-           err->kind == LH_DENIED;
-}
-
-static void note(Buckets *buckets, Str bucket, Str key, const Err *why, bool rescued) {
-    ErrorEvent event = {.bucket = bucket,
-                        .key = key,
-                        .op = "get",
-                        .error = str_from(why->message),
-                        .rescued = rescued};
-    errors_add(buckets->errors, &event);
-}
-
-static bool open_in(Bucket *bucket, const ObjectRequest *request, ObjectReader **out, Err *err) {
-    return bucket_ready(bucket, err) &&
-           store_open(bucket->store, request->key, &request->hint, out, err);
-}
-
-bool buckets_open_object(Buckets *buckets, const ObjectRequest *request, ObjectReader **out,
-                         Str *served_by, Err *err) {
-    OWNED(bucket_release) Bucket *asked = NULL;
-    Str key = request->key;
-    Err why = {0};
-    if (!key_check(key, err) || !bucket_hold_named(buckets, request->bucket, &asked, err))
-        return false;
-    if (open_in(asked, request, out, &why)) {
-        *served_by = (Str){0};
-        return true;
-    }
-    Err second = {0};
-    bool fallback = buckets->rescue && asked != buckets->rescue && may_rescue(&why);
-    bool saved = fallback && open_in(buckets->rescue, request, out, &second);
-    if (saved || why.kind != LH_MISSING) note(buckets, request->bucket, key, &why, saved);
-    if (fallback && !saved && second.kind != LH_MISSING)
-        note(buckets, bucket_name(buckets->rescue), key, &second, false);
-    if (!saved) return *err = why, false;
-    *served_by = bucket_name(buckets->rescue);
-    return true;
 }

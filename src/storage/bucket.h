@@ -29,8 +29,9 @@ typedef struct BucketsOptions {
     size_t count;
     Str rescue;               /* names one of them, or is empty */
     bool shared;              /* other servers work on the same buckets: no lock is taken */
-    const char *state_dir;    /* a folder of this machine: the read cache, what the primary cannot
-                                 take while it is down */
+    const char *state_dir;    /* a folder of this machine, made when missing, this server's alone:
+                                 the read cache, what the primary cannot take while it is down.
+                                 NULL: no cache, and so no S3 buckets */
     int64_t cache_bytes_max;  /* of the read cache */
     int64_t breaker_failures; /* in a row, and the bucket is answered for without asking it */
     int64_t breaker_probe_ms; /* between looks whether it is back */
@@ -38,19 +39,22 @@ typedef struct BucketsOptions {
     Secrets *secrets; /* outlives the registry; may be NULL when no bucket is S3 */
 } BucketsOptions;
 
-/* Takes a lock file in a local primary that is not shared: a second server on it is refused
+/* Zeros in the options mean defaults: 10 GiB of cache, 5 failures, 2000 ms, s3_limits_default.
+ * Takes a lock file in a local primary that is not shared: a second server on it is refused
  * (LH_CONFLICT). Writes or checks <primary>/_lakehouse/format. Restores buckets.json; one that
  * cannot be opened is kept and reported unreachable, an S3 primary too. */
 bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err);
 void buckets_close(Buckets **buckets);
 ErrorJournal *buckets_errors(Buckets *buckets);
+ReadCache *buckets_cache(Buckets *buckets); /* NULL without a state_dir */
 
 /* Held until bucket_release; survives a concurrent remove. LH_MISSING "bucket_not_found" with a
- * "did you mean"; LH_OFFLINE when it could not be opened. */
+ * "did you mean"; LH_OFFLINE while the list of buckets itself is out of reach. A bucket that could
+ * not be opened is found: what is done with its store answers LH_OFFLINE. */
 typedef struct Bucket Bucket;
 bool bucket_find(Buckets *buckets, Str name, Bucket **out, Err *err);
 void bucket_release(Bucket **bucket);
-Store *bucket_store(Bucket *bucket);
+Store *bucket_store(Bucket *bucket); /* guarded, see store_guard.h */
 Str bucket_name(const Bucket *bucket);
 /* All names, sorted. */
 Str *bucket_names(Buckets *buckets, Arena *arena, size_t *count);
@@ -89,4 +93,6 @@ void buckets_object_written(Buckets *buckets, Str bucket, Str key);
 bool buckets_read_is_local(Buckets *buckets, Str bucket);
 /* How many buckets are out of reach now, by their breakers: nobody is asked. */
 size_t buckets_unreachable(Buckets *buckets);
+/* GET /storage/bucket-health: events of the last minutes; one whose breaker is open is down. */
+bool buckets_health(Buckets *buckets, int64_t minutes, JsonWriter *w, Err *err);
 void buckets_metrics(Buckets *buckets, Text *out); /* Prometheus lines, one per bucket and gauge */

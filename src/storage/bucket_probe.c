@@ -16,6 +16,7 @@
 typedef struct Probe {
     Bucket *bucket;
     bool done, ok;
+    bool conditions;             /* the bucket honours both, as its probe found */
     int64_t latency_us, objects; /* -1: more than one page, not counted */
     char error[sizeof((Err *)0)->message];
 } Probe;
@@ -61,16 +62,19 @@ static void *probe_run(void *context) {
     free(context);
     Err err = {0};
     int64_t started = clock_us(), objects = -1;
-    bool ok = bucket_ready(task.bucket, &err) && store_probe(bucket_store(task.bucket), &err);
+    StoreAbilities can = {0};
+    bool ok = guard_look(task.bucket->guard, &err);
     int64_t latency_us = clock_us() - started;
-    if (ok) objects = objects_count(bucket_store(task.bucket));
-    task.bucket->stuck = false;
+    if (ok) objects = objects_count(guard_quiet(task.bucket->guard));
+    if (ok) can = store_abilities(task.bucket->guard);
     pthread_mutex_lock(&task.round->lock);
+    task.bucket->stuck = false; /* under the lock under which the asking thread may set it */
     Probe *probe = task.probe;
     probe->done = true;
     probe->ok = ok;
     probe->latency_us = latency_us;
     probe->objects = objects;
+    probe->conditions = can.if_absent && can.if_match;
     memcpy(probe->error, err.message, sizeof probe->error);
     task.round->waiting--;
     pthread_cond_signal(&task.round->changed);
@@ -115,21 +119,26 @@ static Round *round_new(size_t len) {
 }
 
 /* A bucket that falls silent is an event once, not at every look. */
-static void note_silence(Buckets *buckets, const Probe *probe, Str why) {
+static void note_silence(const Probe *probe, Str why) {
     if (atomic_exchange(&probe->bucket->silent, !probe->ok) || probe->ok) return;
-    ErrorEvent event = {.bucket = bucket_name(probe->bucket), .op = "probe", .error = why};
-    errors_add(buckets->errors, &event);
+    Err err = {.kind = LH_OFFLINE};
+    snprintf(err.message, sizeof err.message, "%.*s", SHOW(why));
+    guard_report(probe->bucket->guard, GUARD_PROBE, (Str){0}, &err, false);
 }
 
-static void probe_write(Buckets *buckets, const Probe *probe, JsonWriter *w) {
+static void probe_write(const Probe *probe, JsonWriter *w) {
     static const char *const roles[] = {NULL, "primary", "rescue"};
     const Bucket *bucket = probe->bucket;
     Str error = probe->done ? str_from(probe->error) : STR("no answer within 2 seconds");
     jw_object(w);
     jw_member_text(w, "name", bucket_name(bucket));
-    jw_member_text(w, "backend", STR("local"));
+    jw_member_text(w, "backend", bucket->local ? STR("local") : STR("s3"));
     jw_name(w, "role"), jw_cstr(w, roles[bucket->role]);
-    jw_name(w, "location"), jw_print(w, "file://%s", bucket->root);
+    jw_member_text(w, "location", bucket->location);
+    if (!bucket->local) {
+        jw_member_text(w, "endpoint", bucket->s3.endpoint);
+        jw_member_text(w, "secret_ref", bucket->s3.secret_ref);
+    }
     jw_member_flag(w, "reachable", probe->ok);
     jw_name(w, "latency_ms");
     if (probe->done)
@@ -146,8 +155,14 @@ static void probe_write(Buckets *buckets, const Probe *probe, JsonWriter *w) {
         jw_int(w, probe->objects);
     else
         jw_null(w);
+    jw_name(w, "conditional_writes");
+    if (probe->ok)
+        jw_flag(w, probe->conditions);
+    else
+        jw_null(w);
+    jw_member_text(w, "breaker", guard_is_open(bucket->guard) ? STR("open") : STR("closed"));
     jw_end(w);
-    note_silence(buckets, probe, error);
+    note_silence(probe, error);
 }
 
 static int probe_order(const void *a, const void *b) {
@@ -182,17 +197,17 @@ void buckets_write(Buckets *buckets, JsonWriter *w) {
     OWNED(round_release) Round *round = round_of_all(buckets);
     Probe *answers = round_answers(round, &arena);
     jw_array(w);
-    for (size_t i = 0; i < round->len; i++) probe_write(buckets, &answers[i], w);
+    for (size_t i = 0; i < round->len; i++) probe_write(&answers[i], w);
     jw_end(w);
 }
 
 bool bucket_write(Buckets *buckets, Str name, JsonWriter *w, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Bucket *bucket;
-    if (!bucket_hold_named(buckets, name, &bucket, err)) return false;
+    if (!bucket_find(buckets, name, &bucket, err)) return false;
     OWNED(round_release) Round *round = round_new(1);
     round->probes[0].bucket = bucket;
     round->len = 1;
-    probe_write(buckets, round_answers(round, &arena), w);
+    probe_write(round_answers(round, &arena), w);
     return true;
 }

@@ -3,10 +3,15 @@
  *     _lakehouse/errors/<20 digits: unix ms of its first event>-<16 hex>.log
  *
  * so that the same code serves every backend and a batch is there as a whole or not at all. A
- * thread writes a batch every FLUSH_PERIOD_MS, or at once when BATCH_EVENTS wait. While the primary
- * is out of reach events wait up to PENDING_SIZE_MAX; what comes beyond that is counted and said
- * in the log. Compaction merges batches into objects of about MERGED_SIZE and then removes the
- * batches; an event has an id, so that a crash between these two shows nothing twice.
+ * thread writes a batch every FLUSH_PERIOD_MS, or at once when BATCH_EVENTS wait. A batch that the
+ * primary cannot take goes to the spool (errors_spool.h), and from there to the primary as one
+ * object before the next batch. What neither takes waits up to PENDING_SIZE_MAX; what comes beyond
+ * that is counted and said in the log.
+ *
+ * Compaction merges batches into objects of about MERGED_SIZE and then removes the batches. An
+ * event has an id, so that nothing shows twice that a crash, or another server's compaction of the
+ * same objects, left in two places; a batch that such a one took away meanwhile is no failure, for
+ * its events are in what that one wrote.
  *
  * Locks: `lock` guards the events in memory; `writing` is held through a flush or a compaction and
  * is taken first. */
@@ -14,6 +19,7 @@
 
 #include "base/base.h"
 #include "storage/errors_health.h"
+#include "storage/errors_spool.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -32,6 +38,8 @@
 
 struct ErrorJournal {
     Store *store;
+    ErrorSpool *spool; /* NULL: none; under `writing` */
+    bool loaded;       /* what the primary had is in memory; under `writing` */
     pthread_mutex_t lock, writing;
     pthread_cond_t wake;
     pthread_t thread;
@@ -155,8 +163,43 @@ static void pending_restore(ErrorJournal *journal, Text *batch, size_t count, in
     pthread_mutex_unlock(&journal->lock);
 }
 
-static bool flush_writing(ErrorJournal *journal, Err *err) {
+/* The spool as one object. Its name follows from what is in it, so that a crash before the spool is
+ * empty again writes the same object once more. */
+static bool spool_drain(ErrorJournal *journal, Err *err) {
     OWNED(arena_close) Arena arena = {0};
+    OWNED(text_close) Text frames = {0};
+    if (!journal->spool || error_spool_size(journal->spool) == 0) return true;
+    if (!error_spool_read(journal->spool, &frames, err)) return false;
+    Bytes rest = text_bytes(&frames), payload;
+    KeptEvent *first =
+        frame_next(&rest, &payload) == FRAME_RECORD ? event_read(payload, &arena) : NULL;
+    Str key = arena_print(&arena, FOLDER "%020lld-%016llx.log",
+                          (long long)MAX(first ? first->at_ms : 0, 0),
+                          (unsigned long long)hash64(text_bytes(&frames)));
+    free(first);
+    if (!store_write(journal->store, key, text_bytes(&frames), NULL, err)) return false;
+    journal->files++;
+    return error_spool_clear(journal->spool, err);
+}
+
+/* To the primary, else to the spool. */
+static bool batch_write(ErrorJournal *journal, const Text *batch, int64_t at_ms, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    Err full = {0};
+    bool drained = spool_drain(journal, err);
+    if (batch->len == 0) return true; /* what is in the spool is durable there */
+    if (drained &&
+        store_write(journal->store, file_key(&arena, at_ms), text_bytes(batch), NULL, err)) {
+        journal->files++;
+        return true;
+    }
+    if (!journal->spool) return err_while(err, "writing the error journal");
+    if (error_spool_add(journal->spool, text_bytes(batch), &full)) return true;
+    return err_set(err, full.kind, "writing the error journal: %s; and its spool: %s",
+                   arena_cstr(&arena, str_slice(str_from(err->message), 0, 200)), full.message);
+}
+
+static bool flush_writing(ErrorJournal *journal, Err *err) {
     pthread_mutex_lock(&journal->lock);
     OWNED(text_close) Text batch = journal->pending;
     size_t count = journal->pending_count;
@@ -168,13 +211,9 @@ static bool flush_writing(ErrorJournal *journal, Err *err) {
     if (dropped)
         log_warn("the error journal dropped %lld events while it could not be written",
                  (long long)dropped);
-    if (batch.len == 0) return true;
-    if (!store_write(journal->store, file_key(&arena, at_ms), text_bytes(&batch), NULL, err)) {
-        pending_restore(journal, &batch, count, at_ms);
-        return err_while(err, "writing the error journal");
-    }
-    journal->files++;
-    return true;
+    if (batch_write(journal, &batch, at_ms, err)) return true;
+    if (batch.len) pending_restore(journal, &batch, count, at_ms);
+    return false;
 }
 
 bool errors_flush(ErrorJournal *journal, Err *err) {
@@ -267,7 +306,7 @@ static bool events_read(ErrorJournal *journal, Str key, Events *events, Err *err
 typedef struct Merge {
     ErrorJournal *journal;
     Events events;
-    ObjectEntry *sources;
+    Str *sources; /* keys that were read */
     size_t source_count;
     uint64_t size;
     int64_t events_total, files_after, bytes_after;
@@ -286,7 +325,7 @@ static bool merge_replace(Merge *merge, Err *err) {
                                    text_bytes(&merged), NULL, err))
         return false;
     for (size_t i = 0; i < merge->source_count; i++)
-        if (!store_remove(merge->journal->store, merge->sources[i].key, err)) return false;
+        if (!store_remove(merge->journal->store, merge->sources[i], err)) return false;
     merge->files_after += merged.len > 0;
     merge->bytes_after += (int64_t)merged.len;
     return true;
@@ -304,20 +343,23 @@ static bool merge_group(Merge *merge, Err *err) {
         return false;
     }
     events_close(&merge->events);
-    merge->sources += merge->source_count;
     merge->source_count = 0;
     merge->size = 0;
     return true;
 }
 
-static bool merge_all(Merge *merge, const Files *files, Err *err) {
-    merge->sources = files->items;
+static bool merge_all(Merge *merge, const Files *files, Arena *arena, Err *err) {
+    merge->sources = arena_array(arena, Str, files->len + 1);
     for (size_t i = 0; i < files->len; i++) {
         const ObjectEntry *file = &files->items[i];
         if (merge->size + file->info.size > MERGED_SIZE && !merge_group(merge, err)) return false;
-        if (!events_read(merge->journal, file->key, &merge->events, err)) return false;
+        if (!events_read(merge->journal, file->key, &merge->events, err)) {
+            if (err->kind != LH_MISSING) return false;
+            *err = (Err){0}; /* another server's compaction has its events */
+            continue;
+        }
         merge->size += file->info.size;
-        merge->source_count++;
+        merge->sources[merge->source_count++] = file->key;
     }
     return merge_group(merge, err);
 }
@@ -329,7 +371,8 @@ static bool compact_writing(ErrorJournal *journal, JsonWriter *w, Err *err) {
     int64_t bytes_before = 0;
     if (!flush_writing(journal, err) || !files_list(journal, &arena, &files, err)) return false;
     for (size_t i = 0; i < files.len; i++) bytes_before += (int64_t)files.items[i].info.size;
-    if (!merge_all(&merge, &files, err)) return err_while(err, "compacting the error journal");
+    if (!merge_all(&merge, &files, &arena, err))
+        return err_while(err, "compacting the error journal");
     journal->files = (size_t)merge.files_after;
     if (!w) return true;
     jw_object(w);
@@ -380,7 +423,7 @@ bool errors_write(ErrorJournal *journal, Str bucket, int64_t since_ms, size_t li
     return true;
 }
 
-bool errors_health(ErrorJournal *journal, Str *buckets, size_t count, int64_t minutes,
+bool errors_health(ErrorJournal *journal, const HealthOf *buckets, size_t count, int64_t minutes,
                    JsonWriter *w, Err *err) {
     if (minutes < 1 || minutes > HEALTH_MINUTES_MAX)
         return err_set(err, LH_INVALID, "minutes is 1 to %d, not %lld", HEALTH_MINUTES_MAX,
@@ -388,7 +431,10 @@ bool errors_health(ErrorJournal *journal, Str *buckets, size_t count, int64_t mi
     OWNED(arena_close) Arena arena = {0};
     BucketHealth *health = arena_array(&arena, BucketHealth, count + 1);
     int64_t since_ms = clock_now_ms() - minutes * 60000;
-    for (size_t i = 0; i < count; i++) health[i].bucket = buckets[i];
+    for (size_t i = 0; i < count; i++) {
+        health[i].bucket = buckets[i].bucket;
+        health[i].out_of_reach = buckets[i].out_of_reach;
+    }
     pthread_mutex_lock(&journal->lock);
     for (size_t i = 0; i < journal->kept_count; i++)
         if (newest(journal, i)->at_ms >= since_ms)
@@ -412,13 +458,52 @@ static bool wait_for_work(ErrorJournal *journal) {
     return go_on;
 }
 
+/* What was kept and what is read become one ring, in order of time, each event once. */
+static void ring_merge(ErrorJournal *journal, Events *events) {
+    pthread_mutex_lock(&journal->lock);
+    for (size_t i = 0; i < ERRORS_KEPT_MAX; i++) {
+        if (journal->kept[i]) events_add(events, journal->kept[i]);
+        journal->kept[i] = NULL;
+    }
+    journal->next = journal->kept_count = 0;
+    events_order(events);
+    for (size_t i = 0; i < events->len; i++) keep(journal, events->items[i]);
+    events->len = 0; /* the ring has them now */
+    pthread_mutex_unlock(&journal->lock);
+}
+
+/* A batch that is gone was merged by another server meanwhile: the caller looks again. */
+static bool errors_load(ErrorJournal *journal, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(events_close) Events events = {0};
+    Files files = {0};
+    if (!files_list(journal, &arena, &files, err)) return false;
+    for (size_t i = 0; i < files.len; i++) {
+        if (events_read(journal, files.items[i].key, &events, err)) continue;
+        if (err->kind != LH_CORRUPT) return false;
+        log_warn("the error journal: %s", err->message);
+    }
+    ring_merge(journal, &events);
+    journal->files = files.len;
+    journal->loaded = true;
+    return true;
+}
+
+static bool work(ErrorJournal *journal, Err *err) {
+    pthread_mutex_lock(&journal->writing);
+    bool loaded = journal->loaded || errors_load(journal, err);
+    bool ok = flush_writing(journal, err) && loaded;
+    pthread_mutex_unlock(&journal->writing);
+    if (ok && journal->files > SMALL_FILES_MAX) ok = errors_compact(journal, NULL, err);
+    return ok;
+}
+
 static void *flush_loop(void *context) {
     ErrorJournal *journal = context;
     bool failed = false;
     while (wait_for_work(journal)) {
         Err err = {0};
-        bool ok = errors_flush(journal, &err);
-        if (ok && journal->files > SMALL_FILES_MAX) ok = errors_compact(journal, NULL, &err);
+        bool ok = work(journal, &err);
         if (!ok && !failed) log_warn("%s", err.message); /* once an outage */
         if (!ok) /* a full batch must not turn this into a busy loop */
             nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
@@ -427,30 +512,24 @@ static void *flush_loop(void *context) {
     return NULL;
 }
 
-static void errors_load(ErrorJournal *journal) {
+static void spool_visit(void *context, Bytes payload) {
     OWNED(arena_close) Arena arena = {0};
-    OWNED(events_close) Events events = {0};
-    Files files = {0};
-    Err err = {0};
-    if (!files_list(journal, &arena, &files, &err))
-        log_warn("the error journal cannot be read: %s", err.message);
-    for (size_t i = 0; i < files.len; i++)
-        if (!events_read(journal, files.items[i].key, &events, &err))
-            log_warn("the error journal: %s", err.message);
-    events_order(&events);
-    for (size_t i = 0; i < events.len; i++) keep(journal, events.items[i]);
-    events.len = 0; /* the ring has them now */
-    journal->files = files.len;
+    KeptEvent *event = event_read(payload, &arena);
+    if (event) keep(context, event);
 }
 
-void errors_open(Store *primary, ErrorJournal **out) {
+void errors_open(const ErrorsOptions *options, ErrorJournal **out) {
     ErrorJournal *journal = calloc(1, sizeof *journal);
+    Err err = {0};
     if (!journal) abort();
-    journal->store = primary;
+    journal->store = options->store;
     pthread_mutex_init(&journal->lock, NULL);
     pthread_mutex_init(&journal->writing, NULL);
     pthread_cond_init(&journal->wake, NULL);
-    errors_load(journal);
+    if (options->spool_path &&
+        !error_spool_open(options->spool_path, spool_visit, journal, &journal->spool, &err))
+        log_warn("the error journal has no spool: %s", err.message);
+    if (!errors_load(journal, &err)) log_warn("the error journal cannot be read: %s", err.message);
     if (pthread_create(&journal->thread, NULL, flush_loop, journal)) abort();
     *out = journal;
 }
@@ -467,6 +546,7 @@ void errors_close(ErrorJournal **closing) {
     if (!errors_flush(journal, &err)) log_warn("%s", err.message);
     for (size_t i = 0; i < ERRORS_KEPT_MAX; i++) free(journal->kept[i]);
     text_close(&journal->pending);
+    error_spool_close(&journal->spool);
     pthread_cond_destroy(&journal->wake);
     pthread_mutex_destroy(&journal->writing);
     pthread_mutex_destroy(&journal->lock);

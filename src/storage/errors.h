@@ -1,5 +1,6 @@
 /* The error journal: every failed or rescued storage operation is an event. Kept in memory up to a
- * bound and appended in batches to <primary>/_lakehouse/errors/; durable on flush. Thread safe. */
+ * bound and appended in batches to <primary>/_lakehouse/errors/; while the primary is out of reach
+ * to a spool file of this machine, which goes to the primary once it is back. Thread safe. */
 #pragma once
 
 #include "base/arena.h"
@@ -18,17 +19,28 @@ typedef struct ErrorEvent {
     bool rescued;
 } ErrorEvent;
 
-/* Loads what is there; a primary that is out of reach gives an empty journal that is written once
- * it is back. The store must outlive the journal. */
-void errors_open(Store *primary, ErrorJournal **out);
+typedef struct ErrorsOptions {
+    Store *store; /* of the primary, one that reports nothing here; outlives the journal */
+    const char *spool_path; /* a file of this machine and of this journal alone; NULL: no spool */
+} ErrorsOptions;
+
+/* Loads what is there; what a primary that is out of reach has is loaded once it is back. */
+void errors_open(const ErrorsOptions *options, ErrorJournal **out);
 void errors_close(ErrorJournal **journal); /* flushes what it can */
 
-void errors_add(ErrorJournal *journal, const ErrorEvent *event);     /* copies; never fails */
-int64_t errors_count(const ErrorJournal *journal);                   /* events since open */
-bool errors_flush(ErrorJournal *journal, Err *err);                  /* durable when it returns */
+void errors_add(ErrorJournal *journal, const ErrorEvent *event); /* copies; never fails */
+int64_t errors_count(const ErrorJournal *journal);               /* events since open */
+/* Durable when it returns: in the primary, or in the spool while that cannot be written. LH_FULL
+ * when the spool has ERROR_SPOOL_SIZE_MAX bytes: what it acknowledged stays, what comes then waits
+ * in memory up to a bound and is dropped beyond it, which the log says. */
+bool errors_flush(ErrorJournal *journal, Err *err);
 bool errors_compact(ErrorJournal *journal, JsonWriter *w, Err *err); /* the route's answer */
 /* Newest first, an array. bucket empty: all; since_ms 0: all. */
 bool errors_write(ErrorJournal *journal, Str bucket, int64_t since_ms, size_t limit, JsonWriter *w,
                   Err *err);
-bool errors_health(ErrorJournal *journal, Str *buckets, size_t count, int64_t minutes,
+typedef struct HealthOf {
+    Str bucket;
+    bool out_of_reach; /* now: down, whatever the events say */
+} HealthOf;
+bool errors_health(ErrorJournal *journal, const HealthOf *buckets, size_t count, int64_t minutes,
                    JsonWriter *w, Err *err); /* GET /storage/bucket-health */

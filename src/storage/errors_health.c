@@ -30,6 +30,7 @@ void health_add(BucketHealth *health, size_t count, const KeptEvent *event, Aren
 }
 
 static const char *status_of(const BucketHealth *health) {
+    if (health->out_of_reach) return "down";
     if (health->errors + health->rescues == 0) return "healthy";
     if (health->probe_failed_last || health->errors >= HEALTH_DOWN_ERRORS) return "down";
     return "degraded";

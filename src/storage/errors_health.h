@@ -24,7 +24,7 @@ typedef struct BucketHealth {
         int64_t count;
     } ops[HEALTH_OPS_MAX];
     size_t op_count;
-    bool probe_failed_last;
+    bool probe_failed_last, out_of_reach; /* the latter: its breaker is open */
 } BucketHealth;
 
 /* Events come newest first; one of a bucket that is not in the list is left out. */

@@ -123,3 +123,5 @@ void store_close(Store **store);
 /* `root` is made when missing. Everything stays beneath it: openat2(RESOLVE_BENEATH |
  * RESOLVE_NO_SYMLINKS). Layout: one file per object at root/<key>; staging in root/.lakehouse/. */
 bool store_local_open(Str root, Store **out, Err *err);
+/* The same for a root that other processes open too: conditions hold between all of them. */
+bool store_local_open_shared(Str root, Store **out, Err *err);

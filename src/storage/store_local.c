@@ -327,7 +327,7 @@ static LocalStore *local_new(void) {
     return store;
 }
 
-bool store_local_open(Str root, Store **out, Err *err) {
+static bool open_root(Str root, bool shared, Store **out, Err *err) {
     char path[PATH_MAX], below[PATH_MAX + 32];
     if (str_trim(root).len == 0 || root.len >= PATH_MAX - 64 || memchr(root.data, 0, root.len))
         return err_set(err, LH_INVALID, "a local bucket's root is a path of 1 to %d bytes",
@@ -337,10 +337,21 @@ bool store_local_open(Str root, Store **out, Err *err) {
     LocalStore *store = local_new();
     OWNED(store_close) Store *closing = &store->store;
     if (!realpath(path, store->root)) return local_errno(err, "cannot resolve '%s'", path);
+    store->shared = shared;
+    snprintf(below, sizeof below, "%s/.lakehouse/locks", store->root);
+    if (shared && !dir_make(below, err)) return false;
     snprintf(below, sizeof below, "%s/.lakehouse/staging", store->root);
     if (!dir_make(below, err) || !local_attach(store, err)) return false;
     snprintf(store->location, sizeof store->location, "file://%s", store->root);
     store->store.location = str_from(store->location);
     *out = TAKE(closing);
     return true;
+}
+
+bool store_local_open(Str root, Store **out, Err *err) {
+    return open_root(root, false, out, err);
+}
+
+bool store_local_open_shared(Str root, Store **out, Err *err) {
+    return open_root(root, true, out, err);
 }

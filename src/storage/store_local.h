@@ -18,6 +18,7 @@ typedef struct LocalStore {
      * folder under the same number, so that nobody needs a lock to use them. */
     int root_fd, staging_fd;
     _Atomic uint64_t root_device, root_inode;
+    bool shared;           /* with other processes: see lock_between in store_local_write.c */
     char staging_name[20]; /* our own folder below .lakehouse/staging, locked while we live */
     pthread_mutex_t attach_lock;
     pthread_rwlock_t folders; /* read: placing an object; write: making or pruning folders */

@@ -4,7 +4,8 @@
  * makes the folder durable; each folder that had to be made was made durable in its own parent
  * before it could be used. Conditions hold because every commit and removal of this process takes
  * the lock of its key's stripe, and "if absent" is a rename that replaces nothing, or link(), which
- * the kernel decides between all processes. */
+ * the kernel decides between all processes. In a root that other processes open too, each of them
+ * also holds an flock on the file of the stripe, root/.lakehouse/locks/<2 hex>. */
 #include "storage/store_local.h"
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,10 +45,38 @@ typedef struct Placement {
 
 static pthread_mutex_t stripes[STRIPES] = {[0 ... STRIPES - 1] = PTHREAD_MUTEX_INITIALIZER};
 
-static pthread_mutex_t *stripe_lock(const char *key) {
-    pthread_mutex_t *lock = &stripes[hash64(bytes_of(str_from(key))) % STRIPES];
-    pthread_mutex_lock(lock);
-    return lock;
+typedef struct StripeLock {
+    pthread_mutex_t *mutex;
+    int fd; /* whose flock it holds, or -1 */
+} StripeLock;
+
+static void stripe_unlock(StripeLock *lock) {
+    fd_close(&lock->fd);
+    if (lock->mutex) pthread_mutex_unlock(lock->mutex);
+    lock->mutex = NULL;
+}
+
+/* The file is opened anew each time: the root may be another folder since it came back. */
+static bool lock_between(LocalStore *store, size_t stripe, int *out, Err *err) {
+    char path[40];
+    snprintf(path, sizeof path, ".lakehouse/locks/%02zx", stripe);
+    OWNED(fd_close)
+    int fd = openat(store->root_fd, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0) return local_errno(err, "cannot open '%s/%s'", store->root, path);
+    int rc;
+    do rc = flock(fd, LOCK_EX);
+    while (rc && errno == EINTR);
+    if (rc) return local_errno(err, "cannot lock '%s/%s'", store->root, path);
+    *out = fd;
+    fd = -1;
+    return true;
+}
+
+static bool stripe_lock(LocalStore *store, const char *key, StripeLock *lock, Err *err) {
+    size_t stripe = hash64(bytes_of(str_from(key))) % STRIPES;
+    pthread_mutex_lock(&stripes[stripe]);
+    lock->mutex = &stripes[stripe];
+    return !store->shared || lock_between(store, stripe, &lock->fd, err);
 }
 
 /* The folder part of the key as a path ("." for none), and its last segment. */
@@ -175,10 +205,10 @@ static PlaceResult place_once(const Placement *place, int *folder, Err *err) {
 
 static bool place_locked(const Placement *place, int *folder, Err *err) {
     PlaceResult result = PLACE_AGAIN;
-    pthread_mutex_t *lock = stripe_lock(place->key);
+    OWNED(stripe_unlock) StripeLock lock = {.fd = -1};
+    if (!stripe_lock(place->store, place->key, &lock, err)) return false;
     for (int i = 0; i < PLACE_TRIES_MAX && result == PLACE_AGAIN; i++)
         result = place_once(place, folder, err);
-    pthread_mutex_unlock(lock);
     if (result == PLACE_AGAIN)
         return err_set(err, LH_OFFLINE, "'%s' cannot be written: its folder keeps vanishing",
                        place->key);
@@ -321,9 +351,10 @@ bool local_remove(Store *base, Str key, Err *err) {
     char path[STORE_KEY_MAX + 1], folder_path[STORE_KEY_MAX + 1];
     if (!local_ready(store, err) || !local_key(key, path, err)) return false;
     const char *name = key_split(path, folder_path);
-    pthread_mutex_t *lock = stripe_lock(path);
-    bool ok = remove_locked(store, folder_path, name, key, err);
-    pthread_mutex_unlock(lock);
+    StripeLock lock = {.fd = -1};
+    bool ok =
+        stripe_lock(store, path, &lock, err) && remove_locked(store, folder_path, name, key, err);
+    stripe_unlock(&lock);
     if (ok) folders_prune(store, folder_path);
     return ok;
 }
