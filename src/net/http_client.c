@@ -121,6 +121,7 @@ static size_t on_body(char *data, size_t unit, size_t count, void *context) {
 static bool head_ended(Transfer *t) {
     long status = 0;
     curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200) t->answered = false;
     if (status < 200 || !t->call->head) return true;
     t->failed =
         !t->call->head(t->call->sink_context, (int)status, text_str(&t->reply.headers), t->err);
@@ -206,6 +207,9 @@ static void set_up(HttpClient *client, const HttpCall *call, Transfer *t, const 
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, client);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    /* OpenSSL's own variable, for servers with a certificate of their owner's authority. */
+    const char *authorities = getenv("SSL_CERT_FILE");
+    if (authorities) curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);

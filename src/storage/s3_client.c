@@ -185,7 +185,11 @@ static bool file_source(void *context, void *buffer, size_t size, size_t *got, E
     FileSource *source = context;
     size = (size_t)MIN((uint64_t)size, source->left);
     ssize_t n = size ? pread(source->fd, buffer, size, (off_t)source->at) : 0;
-    if (n < 0) return err_errno(err, "cannot read the file to send");
+    if (n < 0) {
+        err_errno(err, "cannot read the file to send");
+        err->kind = LH_CORRUPT; /* not the network's fault: another attempt reads no better */
+        return false;
+    }
     if (n == 0 && size > 0) return err_set(err, LH_CORRUPT, "the file became shorter meanwhile");
     source->at += (uint64_t)n;
     source->left -= (uint64_t)n;
@@ -304,7 +308,7 @@ bool s3_info(Str headers, ObjectInfo *out, Err *err) {
     int64_t seconds = 0;
     Str date = http_header(headers, "last-modified");
     if (!s3_etag(http_header(headers, "etag"), info.etag))
-        return err_code(err, LH_OFFLINE, "bucket_unreachable",
+        return err_code(err, LH_CORRUPT, "bad_answer",
                         "the bucket's server answered without a usable ETag");
     /* The answer to a write has no Last-Modified: the server's clock says when it was. */
     if (http_time(date.len ? date : http_header(headers, "date"), &seconds))
@@ -312,6 +316,11 @@ bool s3_info(Str headers, ObjectInfo *out, Err *err) {
     str_to_u64(http_header(headers, "content-length"), &info.size);
     *out = info;
     return true;
+}
+
+void s3_info_unknown(uint64_t size, ObjectInfo *out) {
+    *out = (ObjectInfo){.size = size, .modified_ms = clock_now_ms()};
+    random_uuid(out->etag);
 }
 
 /* A server that refuses and whose clock is far from ours most likely refuses for that. */
@@ -386,7 +395,8 @@ static bool may_pass(const S3Answer *answer, const Err *err) {
     case 504:
         return true;
     default:
-        return str_is(code, "SlowDown") || str_is(code, "RequestTimeout");
+        return str_is(code, "SlowDown") || str_is(code, "RequestTimeout") ||
+               str_is(code, "InternalError");
     }
 }
 

@@ -82,5 +82,8 @@ void s3_answer_close(S3Answer *answer);
 bool s3_refused(S3Client *client, const S3Answer *answer, Str key, Err *err);
 /* For an answer to HEAD, which has no body to say why. */
 bool s3_head_refused(S3Client *client, const S3Answer *answer, Str full_key, Str key, Err *err);
-/* Etag, size and time from the headers; LH_OFFLINE when the etag is missing. */
+/* Etag, size and time from the headers; LH_CORRUPT when there is no etag. */
 bool s3_info(Str headers, ObjectInfo *out, Err *err);
+/* Of an object that was written, whose etag nobody knows: it gets one that no object has, so that
+ * no later condition holds by mistake. */
+void s3_info_unknown(uint64_t size, ObjectInfo *out);

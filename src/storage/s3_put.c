@@ -11,6 +11,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define REFUSALS_MAX 3
+#define REFUSED_PAUSE_US 50000
 
 typedef struct Attempt {
     const S3Put *put;
@@ -30,9 +34,11 @@ static S3Call put_call(const S3Put *put, const S3Pair *headers, size_t count) {
                     .fd_size = put->fd_size};
 }
 
-static bool written(const S3Put *put, const S3Answer *answer, ObjectInfo *out, Err *err) {
-    if (!s3_info(text_str(&answer->reply.headers), out, err)) return false;
-    out->size = put->fd_size ? put->fd_size : put->body.size;
+/* False when the answer has no etag: Swift's, when a removal overtook the write. */
+static bool written(const S3Put *put, const S3Answer *answer, ObjectInfo *out) {
+    Err ignored;
+    if (!s3_info(text_str(&answer->reply.headers), out, &ignored)) return false;
+    out->size = MAX(put->fd_size, put->body.size);
     return true;
 }
 
@@ -41,8 +47,10 @@ static bool put_plain(const S3Put *put, ObjectInfo *out, Err *err) {
     S3Client *client = put->store->client;
     S3Call call = put_call(put, NULL, 0);
     if (!s3_call(client, &call, &answer, err)) return false;
-    if (answer.status / 100 == 2) return written(put, &answer, out, err);
-    return s3_refused(client, &answer, str_from(put->name->shown), err);
+    if (answer.status / 100 != 2)
+        return s3_refused(client, &answer, str_from(put->name->shown), err);
+    if (!written(put, &answer, out)) s3_info_unknown(MAX(put->fd_size, put->body.size), out);
+    return true;
 }
 
 static bool not_held(const S3Put *put, Err *err) {
@@ -71,8 +79,11 @@ static Verdict judge(Attempt *attempt, const S3Call *call, const S3Answer *answe
         if (answer->status) s3_refused(put->store->client, answer, (Str){0}, err);
         return unknown(put, err), NOT_WRITTEN;
     }
-    /* Refused although it holds: another's write came and went. */
-    if (attempt->refusals++ < 3) return TRY_AGAIN;
+    /* Refused although it holds: another's write was under way, or came and went. */
+    if (attempt->refusals++ < REFUSALS_MAX) {
+        usleep((useconds_t)(random_u64() % REFUSED_PAUSE_US));
+        return TRY_AGAIN;
+    }
     return not_held(put, err), NOT_WRITTEN;
 }
 
@@ -101,9 +112,9 @@ static Verdict put_once(Attempt *attempt, ObjectInfo *out, Err *err) {
     S3Call call = put_call(put, headers, COUNT(headers));
     call.changes = true;
     bool ok = s3_call(put->store->client, &call, &answer, err);
-    if (ok && answer.status / 100 == 2)
-        return written(put, &answer, out, err) ? WRITTEN : NOT_WRITTEN;
-    bool doubtful = answer.unknown || answer.status == 412 || answer.status == 409;
+    if (ok && answer.status / 100 == 2 && written(put, &answer, out)) return WRITTEN;
+    bool doubtful =
+        answer.unknown || answer.status == 412 || answer.status == 409 || answer.status / 100 == 2;
     if (doubtful) return settle(attempt, &call, &answer, out, err);
     if (ok) s3_refused(put->store->client, &answer, str_from(put->name->shown), err);
     return NOT_WRITTEN;

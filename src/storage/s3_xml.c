@@ -196,7 +196,7 @@ static bool visit_upload(void *context, Str path, Str text) {
     Upload *upload = context;
     if (str_is(path, "InitiateMultipartUploadResult/UploadId"))
         upload->id = arena_copy(upload->arena, text);
-    if (str_is(path, "CompleteMultipartUploadResult/ETag")) return s3_etag(text, upload->etag);
+    if (str_is(path, "CompleteMultipartUploadResult/ETag")) s3_etag(text, upload->etag);
     return true;
 }
 
@@ -207,10 +207,10 @@ bool s3_xml_upload_id(Bytes data, Arena *arena, Str *out, Err *err) {
     return true;
 }
 
-bool s3_xml_etag(Bytes data, char out[STORE_ETAG_SIZE], Err *err) {
+bool s3_xml_etag(Bytes data, char out[STORE_ETAG_SIZE]) {
     OWNED(arena_close) Arena arena = {0};
     Upload upload = {.arena = &arena};
-    if (!walk_all(data, visit_upload, &upload) || !upload.etag[0]) return not_understood(err);
+    if (!walk_all(data, visit_upload, &upload) || !upload.etag[0]) return false;
     memcpy(out, upload.etag, sizeof upload.etag);
     return true;
 }

@@ -24,8 +24,8 @@ typedef struct S3Page {
 /* LH_OFFLINE when it is no such document or holds more than `limit` objects or prefixes. */
 bool s3_xml_list(Bytes data, size_t limit, Arena *arena, S3Page *out, Err *err);
 
-/* CreateMultipartUpload's id; CompleteMultipartUpload's etag, which may be an error after all. */
+/* CreateMultipartUpload's id; CompleteMultipartUpload's etag, false when there is none (Ceph). */
 bool s3_xml_upload_id(Bytes data, Arena *arena, Str *out, Err *err);
-bool s3_xml_etag(Bytes data, char out[STORE_ETAG_SIZE], Err *err);
+bool s3_xml_etag(Bytes data, char out[STORE_ETAG_SIZE]);
 /* An etag as servers write it, quoted or not; false when it is empty or too long. */
 bool s3_etag(Str text, char out[STORE_ETAG_SIZE]);

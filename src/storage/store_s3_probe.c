@@ -17,6 +17,7 @@
 typedef struct Trial {
     S3Store *store;
     S3Name name;
+    bool touched; /* an object may be there */
     Err *err;
 } Trial;
 
@@ -31,7 +32,9 @@ static bool try_put(Trial *trial, const char *body, const char *name, const char
                    .headers = &header,
                    .header_count = name ? 1 : 0,
                    .body = bytes_of(str_from(body))};
-    if (!s3_call(client, &call, &answer, trial->err)) return false;
+    bool answered = s3_call(client, &call, &answer, trial->err);
+    trial->touched |= answered || answer.unknown;
+    if (!answered) return false;
     bool told = answer.status / 100 == 2 || answer.status == 412 || answer.status == 409 ||
                 answer.status == 501 || answer.status == 400;
     *status = answer.status;
@@ -93,7 +96,7 @@ static bool find(S3Store *store, Err *err) {
     Str key = arena_print(&arena, "_lakehouse/probe-%016llx", (unsigned long long)random_u64());
     if (!s3_name(store, key, &trial.name, err)) return false;
     bool ok = try_absent(&trial, &info, &absent) && try_match(&trial, &info, &match, &unquoted);
-    trial_remove(&trial);
+    if (trial.touched) trial_remove(&trial);
     if (!ok) return false;
     store->if_absent = absent;
     store->if_match = match;

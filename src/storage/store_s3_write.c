@@ -20,6 +20,7 @@ typedef struct S3Writer {
     S3Upload *upload;
     int spool;
     uint64_t spooled;
+    bool failed; /* bytes are missing: it cannot be committed any more */
 } S3Writer;
 
 bool s3_store_create(Store *base, Str key, const PutCondition *condition, ObjectWriter **out,
@@ -79,7 +80,7 @@ bool s3_writer_write(ObjectWriter *base, Bytes data, Err *err) {
     S3Writer *writer = (S3Writer *)base;
     size_t most = (size_t)writer->store->client->limits.part_bytes;
     while (data.size > 0) {
-        if (writer->data.len == most && !flush(writer, err)) return false;
+        if (writer->data.len == most && !flush(writer, err)) return writer->failed = true, false;
         size_t size = MIN(data.size, most - writer->data.len);
         text_add(&writer->data, str_of((Bytes){data.data, size}));
         data = (Bytes){data.data + size, data.size - size};
@@ -89,6 +90,9 @@ bool s3_writer_write(ObjectWriter *base, Bytes data, Err *err) {
 
 bool s3_writer_commit(ObjectWriter *base, ObjectInfo *out, Err *err) {
     S3Writer *writer = (S3Writer *)base;
+    if (writer->failed)
+        return err_set(err, LH_OFFLINE, "'%s' was not written: a part of it failed before",
+                       writer->name.shown);
     if (writer->upload)
         return s3_upload_bytes(writer->upload, &writer->data, err) &&
                s3_upload_complete(writer->upload, out, err);

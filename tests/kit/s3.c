@@ -12,7 +12,8 @@ static size_t count;
 static Secrets *secrets;
 static ReadCache *cache;
 
-static void run_script(const char *kind, const char *verb, const KitS3 *server, const char *rest,
+/* Its output, and whether it succeeded. */
+static bool run_script(const char *kind, const char *verb, const KitS3 *server, const char *rest,
                        char *line, size_t size) {
     char command[1024];
     snprintf(command, sizeof command, "OWNER=%d tests/kit/%s %s %s %s 2>&1", (int)getpid(), kind,
@@ -21,7 +22,7 @@ static void run_script(const char *kind, const char *verb, const KitS3 *server, 
     if (!pipe) abort();
     size_t got = fread(line, 1, size - 1, pipe);
     line[got] = 0;
-    if (pclose(pipe)) line[0] = 0;
+    return pclose(pipe) == 0;
 }
 
 __attribute__((destructor)) static void stop_all(void) {
@@ -38,8 +39,8 @@ static void start(const char *kind, KitS3 *server) {
     char line[512], endpoints[256];
     snprintf(server->dir, sizeof server->dir, "/tmp/lakehouse-s3-XXXXXX");
     if (!mkdtemp(server->dir)) abort();
-    run_script(kind, "start", server, "", line, sizeof line);
-    if (sscanf(line, "%255s %63s %63s", endpoints, server->access, server->secret) != 3) {
+    if (!run_script(kind, "start", server, "", line, sizeof line) ||
+        sscanf(line, "%255s %63s %63s", endpoints, server->access, server->secret) != 3) {
         printf("FAIL %s did not start: %s\n", kind, line);
         _exit(1);
     }
@@ -82,8 +83,7 @@ int kit_s3_pid(const KitS3 *server, const char *daemon) {
 
 bool kit_s3_admin(const KitS3 *server, const char *arguments) {
     char line[4096];
-    run_script("ceph", "admin", server, arguments, line, sizeof line);
-    return line[0];
+    return run_script("ceph", "admin", server, arguments, line, sizeof line);
 }
 
 int kit_s3_request(const S3Options *options, const char *method, const char *key, const char *query,

@@ -7,7 +7,7 @@
 
 typedef struct KitS3 {
     char dir[64];
-    char endpoints[2][64]; /* of its gateways */
+    char endpoints[3][64]; /* of its gateways */
     char access[64], secret[64];
 } KitS3;
 
