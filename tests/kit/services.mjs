@@ -72,6 +72,7 @@ export function s3cmd(ceph, ...args) {
 export function rclone(ceph, ...args) {
   const remote = `:s3,provider=Ceph,access_key_id=${ceph.access},secret_access_key=${ceph.secret},` +
     `endpoint="${ceph.endpoint}",force_path_style=true:`
+  const { AWS_CA_BUNDLE, ...env } = process.env // rclone refuses to start where one is set
   return execFileSync('rclone', ['--config', '/dev/null', ...args.map(arg =>
-    typeof arg === 'string' ? arg : remote + arg.key)], { encoding: 'buffer', maxBuffer: 1 << 30 })
+    typeof arg === 'string' ? arg : remote + arg.key)], { env, encoding: 'buffer', maxBuffer: 1 << 30 })
 }
