@@ -2,10 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freshDir } from './server.mjs'
+import { atFinish, freshDir } from './server.mjs'
 
 const running = new Set()
-process.on('exit', () => { for (const service of running) service.stop() }) // also when a test breaks
+const stopAll = () => { for (const service of running) service.stop() }
+atFinish(stopAll)
+process.on('exit', stopAll) // when a test breaks
 
 function run(script, verb, dir, env) {
   return execFileSync(join('tests/kit', script), [verb, dir],
