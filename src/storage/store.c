@@ -64,11 +64,11 @@ int object_take_fd(ObjectReader *reader) {
 
 /* A condition that the store would ignore is refused before a byte is sent. */
 static bool condition_check(Store *store, const PutCondition *condition, Err *err) {
-    if (!condition) return true;
+    if (!condition || (!condition->if_absent && condition->if_match.len == 0)) return true;
     StoreAbilities can = store_abilities(store);
     bool ok =
         (can.if_absent || !condition->if_absent) && (can.if_match || condition->if_match.len == 0);
-    return ok ||
+    return ok || can.unknown ||
            err_code(err, LH_IMPOSSIBLE, "no_conditional_writes",
                     "'%.*s' does not honour %s, so that a conditional write could lose data",
                     SHOW(store->location), condition->if_absent ? "If-None-Match" : "If-Match");

@@ -64,7 +64,8 @@ bool store_probe(Store *store, Err *err);           /* is it reachable and writa
  * (LH_IMPOSSIBLE, code "no_conditional_writes") instead of losing data. */
 typedef struct StoreAbilities {
     bool if_absent, if_match;
-    bool local; /* reads never wait for a network */
+    bool local;   /* reads never wait for a network */
+    bool unknown; /* out of reach: a conditional write says so itself */
 } StoreAbilities;
 StoreAbilities store_abilities(Store *store);
 Str store_location(const Store *store); /* for people: file:///srv/lake, s3://b/prefix */
