@@ -22,12 +22,14 @@ static int64_t default_memory(void) {
 }
 
 static bool open_engine(App *app, const Settings *settings, Err *err) {
+    ReadCache *cache = buckets_cache(app->buckets);
     EngineOptions options = {
         .threads = (int)settings->query.threads,
         .memory_bytes =
             settings->query.memory_mib ? settings->query.memory_mib << 20 : default_memory(),
-        .spill_dir = arena_cstr(&app->arena,
-                                arena_print(&app->arena, "%.*s/spill", SHOW(settings->data_dir))),
+        .spill_dir = arena_cstr(
+            &app->arena, arena_print(&app->arena, "%.*s/spill", SHOW(settings->storage.state_dir))),
+        .cache_dir = cache ? read_cache_dir(cache) : NULL,
         .spill_bytes_max = settings->query.spill_max_mib << 20,
         .queries_max = (int)settings->query.queries_max,
     };
@@ -35,16 +37,53 @@ static bool open_engine(App *app, const Settings *settings, Err *err) {
            engine_open(&options, app->catalog, &app->engine, err);
 }
 
-static bool open_parts(App *app, const Settings *settings, Err *err) {
-    BucketsOptions buckets = {
-        .items = settings->buckets, .count = settings->bucket_count, .rescue = settings->rescue};
-    if (!buckets_open(&buckets, &app->buckets, err)) return err_while(err, "storage");
-    if (!catalog_open(app->buckets, &app->catalog, err)) return err_while(err, "catalog");
+static bool open_storage(App *app, const Settings *settings, Err *err) {
+    const StorageSettings *storage = &settings->storage;
+    BucketsOptions options = {
+        .items = settings->buckets,
+        .count = settings->bucket_count,
+        .rescue = storage->rescue_bucket,
+        .shared = storage->shared,
+        .state_dir = arena_cstr(&app->arena, storage->state_dir),
+        .cache_bytes_max = storage->cache_mib << 20,
+        .breaker_failures = storage->breaker_failures,
+        .breaker_probe_ms = storage->breaker_probe_ms,
+        .s3 = {.part_bytes = storage->s3_part_mib << 20,
+               .parallel = storage->s3_parallel,
+               .connect_timeout_ms = storage->s3_connect_timeout_ms,
+               .answer_timeout_ms = storage->s3_answer_timeout_ms,
+               .stall_timeout_ms = storage->s3_stall_timeout_ms,
+               .retry_ms = storage->s3_retry_ms},
+        .secrets = app->secrets,
+    };
+    return buckets_open(&options, &app->buckets, err);
+}
+
+static bool open_catalog(App *app, const Settings *settings, Err *err) {
+    CatalogOptions options = {.postgres_dsn = settings->catalog.dsn,
+                              .name = settings->catalog.name};
+    return catalog_open(app->buckets, &options, &app->catalog, err);
+}
+
+static bool open_parts(App *app, const Settings *settings, const char *config_path, Err *err) {
+    if (!secrets_open(settings->secrets, config_path, &app->secrets, err))
+        return err_while(err, "secrets");
+    if (!open_storage(app, settings, err)) return err_while(err, "storage");
+    if (!open_catalog(app, settings, err)) return err_while(err, "catalog");
     if (!open_engine(app, settings, err)) return err_while(err, "query");
     if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
     if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
         return err_while(err, "vector");
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
+}
+
+/* A check works beside a running server: on the buckets as one of several servers, in a state
+ * folder of its own. */
+static void set_checking(App *app, StorageSettings *storage) {
+    Str folder = storage->state_dir;
+    storage->shared = true;
+    storage->state_dir = arena_print(&app->arena, "%.*s/check-%d", SHOW(folder), (int)getpid());
+    app->check_state = arena_cstr(&app->arena, storage->state_dir);
 }
 
 bool app_open(const AppOptions *options, App **out, Err *err) {
@@ -56,14 +95,18 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
     app->query_timeout_ms = settings.query.timeout_ms;
-    if (!dir_make(arena_cstr(&app->arena, settings.data_dir), err)) return false;
-    if (!open_parts(app, &settings, err)) return false;
-    app->sweep_age_ms = settings.sweep_age_s * 1000;
+    if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
+    if (options->checking) set_checking(app, &settings.storage);
+    const char *path =
+        options->config_path.len ? arena_cstr(&app->arena, options->config_path) : NULL;
+    if (!open_parts(app, &settings, path, err)) return false;
+    app->sweep_age_ms = settings.storage.sweep_age_s * 1000;
     *out = TAKE(app);
     return true;
 }
 
 void app_close(App **app) {
+    Err ignored;
     if (!*app) return;
     jobs_close(&(*app)->jobs);
     indexes_close(&(*app)->indexes);
@@ -71,6 +114,8 @@ void app_close(App **app) {
     engine_close(&(*app)->engine);
     catalog_close(&(*app)->catalog);
     buckets_close(&(*app)->buckets);
+    secrets_close(&(*app)->secrets);
+    if ((*app)->check_state) dir_remove((*app)->check_state, &ignored);
     config_close(&(*app)->config);
     arena_close(&(*app)->arena);
     free(*app);
@@ -79,6 +124,14 @@ void app_close(App **app) {
 
 static void check_line(const char *what, bool ok, const Err *err) {
     printf("%-10s %s%s\n", what, ok ? "ok" : "FAILED: ", ok ? "" : err->message);
+}
+
+static void check_bucket(Str name, Bucket *bucket) {
+    Store *store = bucket_store(bucket);
+    Str location = store_location(store);
+    bool conditional = store_abilities(store).if_absent;
+    printf("bucket     %.*s: ok, %.*s%s\n", SHOW(name), SHOW(location),
+           conditional ? "" : ", but it ignores If-None-Match: no home for datasets and indexes");
 }
 
 static bool check_buckets(const App *app, Err *err) {
@@ -91,8 +144,10 @@ static bool check_buckets(const App *app, Err *err) {
         Err why = {0};
         bool ok = bucket_find(app->buckets, names[i], &bucket, &why) &&
                   store_probe(bucket_store(bucket), &why);
-        printf("bucket     %.*s: %s%s\n", SHOW(names[i]), ok ? "ok, " : "FAILED: ",
-               ok ? arena_cstr(&arena, store_location(bucket_store(bucket))) : why.message);
+        if (ok)
+            check_bucket(names[i], bucket);
+        else
+            printf("bucket     %.*s: FAILED: %s\n", SHOW(names[i]), why.message);
         if (!ok && all) *err = why;
         all = all && ok;
     }
@@ -101,7 +156,9 @@ static bool check_buckets(const App *app, Err *err) {
 
 bool app_check(const AppOptions *options, Err *err) {
     OWNED(app_close) App *app = NULL;
-    bool opened = app_open(options, &app, err);
+    AppOptions beside = *options;
+    beside.checking = true;
+    bool opened = app_open(&beside, &app, err);
     check_line("open", opened, err);
     if (!opened) return false;
     bool buckets = check_buckets(app, err);

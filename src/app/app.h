@@ -18,10 +18,12 @@ typedef struct AppOptions {
     Str data_dir;    /* --data; empty: the configuration's, else ./data */
     Str listen;      /* --listen HOST:PORT; empty: the configuration's */
     Str log_format;  /* "text" or "json" */
+    bool checking;   /* beside a server that may be running: no lock is taken */
 } AppOptions;
 
 typedef struct App {
     Config *config;
+    Secrets *secrets;
     Buckets *buckets;
     Catalog *catalog;
     Engine *engine;
@@ -32,6 +34,7 @@ typedef struct App {
     int64_t query_timeout_ms; /* of a query that names none */
     int64_t sweep_age_ms;     /* see app_sweep */
     int64_t started_ms;
+    const char *check_state; /* a state folder for a check alone, removed at the end; or NULL */
     Arena arena;
 } App;
 

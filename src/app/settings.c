@@ -27,26 +27,61 @@ static const Option gateway_options[] = {
     {0     },
 };
 
-typedef struct StorageSettings {
-    Str data_dir, rescue_bucket;
-    int64_t sweep_age_s;
-} StorageSettings;
-
 static const Option storage_options[] = {
-    {"data_dir",          LH_TEXT, AT(StorageSettings, data_dir), "data",
+    {"data_dir",                               LH_TEXT, AT(StorageSettings, data_dir), "data",
      "folder of the buckets that name no root of their own"},
-    {"rescue_bucket", LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
+    {"state_dir",                      LH_TEXT, AT(StorageSettings, state_dir), NULL,
+     "folder of this machine for the read cache and what an unreachable primary cannot take; "
+     "empty: data_dir/state"},
+    {"rescue_bucket",                                  LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
      "bucket that reads fall back to; empty: none"},
-    {"sweep_age_s",             LH_INT, AT(StorageSettings, sweep_age_s), "86400",
+    {"shared",                                        LH_FLAG, AT(StorageSettings, shared), "false",
+     "other servers work on the same buckets"},
+    {"sweep_age_s",            LH_INT, AT(StorageSettings, sweep_age_s), "86400",
      "at start, files that nothing names go when they are older; 0: never", .max = 1e9},
-    {0                  },
+    {"cache_mib",                              LH_INT, AT(StorageSettings, cache_mib), "10240",
+     "disk for what is read from S3 buckets", .min = 16, .max = 1 << 30},
+    {"breaker_failures",                  LH_INT, AT(StorageSettings, breaker_failures), "5",
+     "failures in a row after which a bucket is no longer asked", .min = 1, .max = 1000},
+    {"breaker_probe_ms",                          LH_INT, AT(StorageSettings, breaker_probe_ms), "2000",
+     "time between looks whether it is back", .min = 10, .max = 3600000},
+    {"s3_part_mib",                      LH_INT, AT(StorageSettings, s3_part_mib), "8",
+     "larger objects go to S3 in parts of this size", .min = 5, .max = 1024},
+    {"s3_parallel",                                LH_INT, AT(StorageSettings, s3_parallel), "4",
+     "transfers of one object at a time", .min = 1, .max = 64},
+    {"s3_connect_timeout_ms",                                        LH_INT, AT(StorageSettings, s3_connect_timeout_ms), "3000",
+     "time to connect to S3", .min = 10, .max = 3600000},
+    {"s3_answer_timeout_ms",LH_INT, AT(StorageSettings, s3_answer_timeout_ms), "10000",
+     "time to the first byte of S3's answer", .min = 10, .max = 3600000},
+    {"s3_stall_timeout_ms",                                 LH_INT, AT(StorageSettings, s3_stall_timeout_ms), "10000",
+     "time that a transfer with S3 may stand still", .min = 10, .max = 3600000},
+    {"s3_retry_ms", LH_INT, AT(StorageSettings, s3_retry_ms), "15000",
+     "time after which a failed S3 request is not tried again", .max = 3600000},
+    {0                           },
 };
 
 static const Option bucket_options[] = {
     {"name",            LH_TEXT, AT(BucketOptions, name), NULL, "name of the bucket"},
-    {"backend", LH_TEXT, AT(BucketOptions, backend), "local", "kind of bucket", .choices = "local"},
+    {"backend", LH_TEXT, AT(BucketOptions, backend), "local", "kind of bucket",
+     .choices = "local|s3"},
     {"root",             LH_TEXT, AT(BucketOptions, root), NULL, "folder of a local bucket"},
-    {0                },
+    {"bucket",                 LH_TEXT, AT(BucketOptions, bucket), NULL, "S3: its name there"},
+    {"endpoint",          LH_TEXT, AT(BucketOptions, endpoint), NULL, "S3: https://host[:port]"},
+    {"region",         LH_TEXT, AT(BucketOptions, region), "us-east-1", "S3: its region"},
+    {"prefix", LH_TEXT, AT(BucketOptions, prefix), NULL, "S3: keys begin with it and a '/'"},
+    {"path_style",                 LH_FLAG, AT(BucketOptions, path_style), "true",
+     "S3: the bucket stands in the path; else it is the first part of the host"},
+    {"secret_ref",LH_TEXT, AT(BucketOptions, secret_ref), NULL,
+     "S3: NAME of [secrets.NAME], or env:PREFIX"},
+    {0           },
+};
+
+static const Option catalog_options[] = {
+    {"pointer",                      LH_TEXT, AT(CatalogSettings, pointer), "objects",
+     "where commits are decided: beside each table, or in PostgreSQL", .choices = "objects|postgres"},
+    {"dsn",            LH_TEXT, AT(CatalogSettings, dsn), NULL, "postgresql://user@host/database"},
+    {"name",                     LH_TEXT, AT(CatalogSettings, name), "lakehouse", "of the catalog in PostgreSQL"},
+    {0},
 };
 
 static const Option query_options[] = {
@@ -139,8 +174,9 @@ static void default_bucket(Settings *settings, Str name, Arena *arena) {
         bucket = &settings->buckets[settings->bucket_count++];
         *bucket = (BucketOptions){.name = name, .backend = STR("local")};
     }
-    if (bucket->root.len == 0)
-        bucket->root = arena_print(arena, "%.*s/%.*s", SHOW(settings->data_dir), SHOW(name));
+    if (bucket->root.len == 0 && str_is(bucket->backend, "local"))
+        bucket->root =
+            arena_print(arena, "%.*s/%.*s", SHOW(settings->storage.data_dir), SHOW(name));
 }
 
 static bool read_buckets(Config *config, Arena *arena, Settings *out, Err *err) {
@@ -155,18 +191,31 @@ static bool read_buckets(Config *config, Arena *arena, Settings *out, Err *err) 
         bucket->name = table->items[i].name;
     }
     default_bucket(out, STR("primary"), arena);
-    if (out->rescue.len) default_bucket(out, out->rescue, arena);
+    Str rescue = out->storage.rescue_bucket;
+    if (rescue.len) default_bucket(out, rescue, arena);
     return true;
 }
 
 static bool read_storage(const AppOptions *options, Config *config, Arena *arena, Settings *out,
                          Err *err) {
-    StorageSettings storage = {0};
-    if (!config_section(config, "storage", storage_options, &storage, err)) return false;
-    out->data_dir = options->data_dir.len ? options->data_dir : storage.data_dir;
-    out->rescue = storage.rescue_bucket;
-    out->sweep_age_s = storage.sweep_age_s;
+    StorageSettings *storage = &out->storage;
+    if (!config_section(config, "storage", storage_options, storage, err)) return false;
+    if (options->data_dir.len) storage->data_dir = options->data_dir;
+    if (storage->state_dir.len == 0)
+        storage->state_dir = arena_print(arena, "%.*s/state", SHOW(storage->data_dir));
+    out->secrets = config_table(config, "secrets");
     return read_buckets(config, arena, out, err);
+}
+
+static bool read_catalog(Config *config, Settings *out, Err *err) {
+    if (!config_section(config, "catalog", catalog_options, &out->catalog, err)) return false;
+    bool postgres = str_is(out->catalog.pointer, "postgres");
+    if (postgres && out->catalog.dsn.len == 0)
+        return err_set(err, LH_INVALID,
+                       "[catalog] pointer = \"postgres\" needs a dsn, in the file or in "
+                       "LAKEHOUSE_CATALOG_DSN");
+    if (!postgres) out->catalog.dsn = (Str){0};
+    return true;
 }
 
 static bool read_log(const AppOptions *options, Config *config, Settings *out, Err *err) {
@@ -187,7 +236,7 @@ bool settings_read(const AppOptions *options, Config **config, Arena *arena, Set
     const char *path = options->config_path.len ? arena_cstr(arena, options->config_path) : NULL;
     return config_open(path, config, err) && read_log(options, *config, out, err) &&
            read_gateway(options, *config, out, err) &&
-           read_storage(options, *config, arena, out, err) &&
+           read_storage(options, *config, arena, out, err) && read_catalog(*config, out, err) &&
            config_section(*config, "query", query_options, &out->query, err) &&
            config_section(*config, "ai", ai_options, &out->ai, err) && config_finish(*config, err);
 }
@@ -212,8 +261,13 @@ void app_config_template(FILE *to) {
     template_section(to, "gateway", gateway_options);
     template_section(to, "storage", storage_options);
     fputs("\n# More buckets, one table each:\n# [buckets.archive]\n"
-          "# backend = \"local\"\n# root = \"/srv/archive\"\n",
+          "# backend = \"local\"\n# root = \"/srv/archive\"\n"
+          "# [buckets.cloud]\n# backend = \"s3\"\n# bucket = \"team-lake\"\n"
+          "# endpoint = \"https://s3.eu-central-1.amazonaws.com\"\n"
+          "# region = \"eu-central-1\"\n# secret_ref = \"cloud\"\n"
+          "# [secrets.cloud]\n# file = \"/etc/lakehouse/cloud.key\"\n",
           to);
+    template_section(to, "catalog", catalog_options);
     template_section(to, "query", query_options);
     template_section(to, "ai", ai_options);
     template_section(to, "log", log_options);

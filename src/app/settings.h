@@ -14,11 +14,25 @@ typedef struct AiSettings {
     Str provider, embed_model;
 } AiSettings;
 
-typedef struct Settings {
-    Str data_dir, rescue;
+typedef struct StorageSettings {
+    Str data_dir, state_dir, rescue_bucket;
+    bool shared;
     int64_t sweep_age_s; /* 0: never */
+    int64_t cache_mib, breaker_failures, breaker_probe_ms;
+    int64_t s3_part_mib, s3_parallel;
+    int64_t s3_connect_timeout_ms, s3_answer_timeout_ms, s3_stall_timeout_ms, s3_retry_ms;
+} StorageSettings;
+
+typedef struct CatalogSettings {
+    Str pointer, dsn, name;
+} CatalogSettings;
+
+typedef struct Settings {
+    StorageSettings storage;
     BucketOptions buckets[SETTINGS_BUCKETS_MAX];
     size_t bucket_count;
+    const Json *secrets; /* [secrets], or NULL */
+    CatalogSettings catalog;
     QuerySettings query;
     AiSettings ai;
     HttpOptions http;

@@ -107,11 +107,17 @@ void entry_set(Entry *entry, Table *table) {
     table_release(&old);
 }
 
-bool catalog_open(Buckets *buckets, Catalog **out, Err *err) {
-    (void)err;
+bool catalog_open(Buckets *buckets, const CatalogOptions *options, Catalog **out, Err *err) {
+    Pointers *pointers;
+    if (options && options->postgres_dsn.len) {
+        if (!pointers_postgres(buckets, options, &pointers, err)) return false;
+    } else {
+        pointers = pointers_objects(buckets);
+    }
     Catalog *catalog = calloc(1, sizeof *catalog);
     if (!catalog) abort();
     catalog->buckets = buckets;
+    catalog->pointers = pointers;
     pthread_rwlock_init(&catalog->lock, NULL);
     *out = catalog;
     return true;
@@ -125,6 +131,7 @@ void catalog_close(Catalog **closing) {
             next = entry->next;
             entry_close(entry);
         }
+    catalog->pointers->ops->close(catalog->pointers);
     pthread_rwlock_destroy(&catalog->lock);
     free(catalog);
     *closing = NULL;
@@ -146,7 +153,6 @@ void standing_close(Standing *standing) {
 static bool stand_on_cache(Catalog *catalog, Entry *entry, Standing *out, bool *fresh, Err *err) {
     OWNED(table_release) Table *table = entry_table(entry);
     OWNED(bucket_release) Bucket *bucket = NULL;
-    int64_t latest;
     *fresh = false;
     if (!table) return true;
     if (!bucket_find(catalog->buckets, table_bucket(table), &bucket, err)) {
@@ -155,64 +161,48 @@ static bool stand_on_cache(Catalog *catalog, Entry *entry, Standing *out, bool *
         return true;
     }
     if (bucket != table->document->bucket) return true;
-    if (!pointer_latest(bucket_store(bucket), str_from(table->key), table->pointer, &latest, err))
-        return false;
-    *fresh = latest == table->pointer;
-    if (*fresh) *out = (Standing){.table = TAKE(table), .pointer = latest};
+    if (!catalog->pointers->ops->is_newest(catalog->pointers, table, fresh, err)) return false;
+    int64_t number = table->pointer;
+    if (*fresh) *out = (Standing){.table = TAKE(table), .pointer = number};
     return true;
 }
 
-/* Looks into one bucket; *found says that pointers of the dataset are there. */
-static bool stand_in(Entry *entry, Bucket **bucket, Standing *out, bool *found, Err *err) {
+void head_close(Head *head) {
+    bucket_release(&head->bucket);
+    *head = (Head){0};
+}
+
+static bool stand_anew(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
     OWNED(table_release) Table *before = entry_table(entry);
-    int64_t latest;
-    Str key = str_from(entry->name.key);
-    bool same = before && before->document->bucket == *bucket;
-    int64_t known = same ? before->pointer : 0;
-    if (!pointer_latest(bucket_store(*bucket), key, known, &latest, err)) return false;
-    *found = latest > 0;
-    if (!*found) return true;
-    TableAt at = {str_from(entry->name.shown), key, *bucket, latest, same ? before : NULL};
-    Standing standing = {.pointer = latest};
-    if (!table_open(&at, &standing.table, err)) return false;
-    *bucket = at.bucket; /* taken when there is a table */
-    if (!standing.table) standing.bucket = TAKE(*bucket);
+    OWNED(head_close) Head head = {0};
+    Standing standing = {0};
+    if (!catalog->pointers->ops->find(catalog->pointers, &entry->name, before, &arena, &head, err))
+        return false;
+    standing.pointer = head.number;
+    if (head.metadata.len) {
+        bool same = before && before->document->bucket == head.bucket;
+        TableAt at = {str_from(entry->name.shown), str_from(entry->name.key), head.bucket,
+                      head.number, same ? before : NULL};
+        if (!table_open(&at, head.metadata, &standing.table, err)) return false;
+        head.bucket = at.bucket; /* taken */
+    } else {
+        standing.bucket = TAKE(head.bucket);
+    }
     *out = standing;
     return true;
 }
 
-/* All buckets, the primary first, then by name. A live table wins over a dropped one. */
-static bool stand_anywhere(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    OWNED(standing_close) Standing dropped = {0};
-    size_t count;
-    Str *names = bucket_names(catalog->buckets, &arena, &count);
-    for (size_t i = 0; i <= count; i++) {
-        OWNED(bucket_release) Bucket *bucket = NULL;
-        OWNED(standing_close) Standing here = {0};
-        bool found = false;
-        Err why = {0};
-        Str name = i ? names[i - 1] : STR("primary");
-        if (i && str_is(name, "primary")) continue;
-        /* A bucket that is away must not keep the others' datasets from being used. */
-        if (!bucket_find(catalog->buckets, name, &bucket, &why)) continue;
-        if (!stand_in(entry, &bucket, &here, &found, &why)) {
-            if (why.kind == LH_OFFLINE) continue;
-            return *err = why, false;
-        }
-        if (here.table) {
-            *out = here;
-            here = (Standing){0};
-            return true;
-        }
-        if (found && !dropped.bucket) {
-            dropped = here;
-            here = (Standing){0};
-        }
-    }
-    *out = dropped;
-    dropped = (Standing){0};
-    return true;
+/* A bucket that ignores conditions would let two commits take the same pointer. */
+bool home_check(Catalog *catalog, Bucket *home, Err *err) {
+    if (!catalog->pointers->ops->needs_if_absent) return true;
+    if (store_abilities(bucket_store(home)).if_absent) return true;
+    Str name = bucket_name(home);
+    return err_code(
+        err, LH_IMPOSSIBLE, "no_conditional_writes",
+        "the bucket '%.*s' does not honour If-None-Match, which commits rely on: choose "
+        "another bucket, or set [catalog] pointer = \"postgres\"",
+        SHOW(name));
 }
 
 bool entry_stand(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
@@ -222,7 +212,7 @@ bool entry_stand(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
     pthread_mutex_lock(&entry->refresh);
     bool ok = stand_on_cache(catalog, entry, out, &fresh, err);
     if (ok && !fresh) {
-        ok = stand_anywhere(catalog, entry, out, err);
+        ok = stand_anew(catalog, entry, out, err);
         if (ok) entry_set(entry, out->table ? table_hold(out->table) : NULL);
     }
     pthread_mutex_unlock(&entry->refresh);
@@ -231,33 +221,13 @@ bool entry_stand(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
 
 /* Loading. */
 
-static size_t name_distance(Str a, Str b) {
-    return str_distance(str_slice(a, 0, 64), str_slice(b, 0, 64));
-}
-
-bool dataset_missing(Catalog *catalog, const DatasetName *name, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    Str *names, nearest = {0};
-    size_t count, best = 4; /* further away it is another word, not a slip */
-    Err ignored = {0};
-    if (catalog_names(catalog, &arena, &names, &count, &ignored))
-        for (size_t i = 0; i < count; i++) {
-            size_t distance = name_distance(names[i], str_from(name->shown));
-            if (distance < best) best = distance, nearest = names[i];
-        }
-    if (nearest.len)
-        return err_code(err, LH_MISSING, "dataset_not_found",
-                        "no dataset named '%s'; did you mean '%.*s'?", name->shown, SHOW(nearest));
-    return err_code(err, LH_MISSING, "dataset_not_found", "no dataset named '%s'", name->shown);
-}
-
 /* Names that nobody ever had make no entry, so that asking for them costs no memory. */
 static bool stand_by_name(Catalog *catalog, const DatasetName *name, Standing *out, Err *err) {
     Entry *entry = entry_known(catalog, name);
     if (entry) return entry_stand(catalog, entry, out, err);
     Entry passing = {.name = *name};
     pthread_mutex_init(&passing.lock, NULL);
-    bool ok = stand_anywhere(catalog, &passing, out, err);
+    bool ok = stand_anew(catalog, &passing, out, err);
     pthread_mutex_destroy(&passing.lock);
     if (!ok || !out->table) return ok;
     entry = catalog_entry(catalog, name);
@@ -299,36 +269,13 @@ static void name_add(NameList *names, Str name) {
     names->items[names->len++] = name;
 }
 
-/* The folders directly below `prefix`, without it and their '/'. */
-static bool folders(Store *store, Str prefix, NameList *out, Err *err) {
-    ListOptions options = {.prefix = prefix, .delimiter = STR("/"), .limit = STORE_LIST_MAX};
-    ObjectList list;
-    do {
-        if (!store_list(store, &options, out->arena, &list, err)) return false;
-        for (size_t i = 0; i < list.prefix_count; i++)
-            name_add(out, str_slice(list.prefixes[i], prefix.len, list.prefixes[i].len - 1));
-        options.after = list.next;
-    } while (list.next.len);
-    return true;
-}
-
-static bool names_in(Store *store, NameList *out, Err *err) {
-    NameList spaces = {.arena = out->arena};
-    if (!folders(store, STR("warehouse/"), &spaces, err)) return false;
-    for (size_t i = 0; i < spaces.len; i++) {
-        NameList tables = {.arena = out->arena};
-        Str space = spaces.items[i];
-        if (!folders(store, arena_print(out->arena, "warehouse/%.*s/", SHOW(space)), &tables, err))
-            return false;
-        for (size_t j = 0; j < tables.len; j++) {
-            DatasetName name;
-            Err ignored = {0}; /* a folder that is no dataset's */
-            Str full = arena_print(out->arena, "%.*s.%.*s", SHOW(space), SHOW(tables.items[j]));
-            if (dataset_name_read(full, &name, &ignored))
-                name_add(out, arena_copy(out->arena, str_from(name.shown)));
-        }
-    }
-    return true;
+static void name_seen(void *context, Str space, Str table) {
+    NameList *names = context;
+    DatasetName name;
+    Err ignored = {0}; /* a folder that is no dataset's */
+    Str full = arena_print(names->arena, "%.*s.%.*s", SHOW(space), SHOW(table));
+    if (dataset_name_read(full, &name, &ignored))
+        name_add(names, arena_copy(names->arena, str_from(name.shown)));
 }
 
 static int str_order(const void *a, const void *b) {
@@ -351,22 +298,46 @@ static void names_settle(Catalog *catalog, NameList *names) {
     names->len = kept;
 }
 
-bool catalog_names(Catalog *catalog, Arena *arena, Str **names, size_t *count, Err *err) {
+static bool names_all(Catalog *catalog, Arena *arena, NameList *out, Str *silent, Err *err) {
     NameList list = {.arena = arena};
-    size_t bucket_count;
-    Str *buckets = bucket_names(catalog->buckets, arena, &bucket_count);
-    for (size_t i = 0; i < bucket_count; i++) {
-        OWNED(bucket_release) Bucket *bucket = NULL;
-        Err why = {0};
-        if ((!bucket_find(catalog->buckets, buckets[i], &bucket, &why) ||
-             !names_in(bucket_store(bucket), &list, &why)) &&
-            why.kind != LH_OFFLINE && why.kind != LH_MISSING)
-            return *err = why, false;
-    }
+    if (!catalog->pointers->ops->names(catalog->pointers, arena, name_seen, &list, silent, err))
+        return false;
     names_settle(catalog, &list);
+    *out = list;
+    return true;
+}
+
+bool catalog_names(Catalog *catalog, Arena *arena, Str **names, size_t *count, Err *err) {
+    NameList list;
+    Str silent = {0};
+    if (!names_all(catalog, arena, &list, &silent, err)) return false;
     *names = list.items;
     *count = list.len;
     return true;
+}
+
+static size_t name_distance(Str a, Str b) {
+    return str_distance(str_slice(a, 0, 64), str_slice(b, 0, 64));
+}
+
+bool dataset_missing(Catalog *catalog, const DatasetName *name, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    NameList names = {0};
+    Str nearest = {0}, silent = {0};
+    size_t best = 4; /* further away it is another word, not a slip */
+    if (!names_all(catalog, &arena, &names, &silent, err)) return false;
+    if (silent.len)
+        return err_code(err, LH_OFFLINE, DATASET_UNREACHABLE,
+                        "no dataset named '%s' in the buckets that answer; '%.*s' is out of reach",
+                        name->shown, SHOW(silent));
+    for (size_t i = 0; i < names.len; i++) {
+        size_t distance = name_distance(names.items[i], str_from(name->shown));
+        if (distance < best) best = distance, nearest = names.items[i];
+    }
+    if (nearest.len)
+        return err_code(err, LH_MISSING, "dataset_not_found",
+                        "no dataset named '%s'; did you mean '%.*s'?", name->shown, SHOW(nearest));
+    return err_code(err, LH_MISSING, "dataset_not_found", "no dataset named '%s'", name->shown);
 }
 
 bool catalog_bucket_in_use(Catalog *catalog, Str bucket, Err *err) {

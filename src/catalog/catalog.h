@@ -3,10 +3,11 @@
  *
  *     metadata/NNNNN-<uuid>.metadata.json      immutable, one a commit
  *     metadata/snap-<id>.avro, <uuid>-m0.avro  manifest list, manifests
- *     pointer/<20 digits>                      created once each, by if_absent: the commit point
+ *     pointer/<20 digits>                      created once each, by if_absent: the commit point,
+ *                                              unless that is a row in PostgreSQL
  *     data/<uuid>.parquet
  *
- * A commit writes new files, then creates the next pointer; whoever creates it has won, the others
+ * A commit writes new files, then takes the next pointer; whoever takes it has won, the others
  * rebase and try again. Nothing is renamed over or edited, nothing is deleted after an unknown
  * outcome. Version n of a dataset is the n-th snapshot of its history. PII verdicts, lineage,
  * owner, tags and descriptions live in table properties and snapshot summaries, so that other
@@ -26,14 +27,21 @@
 typedef struct Catalog Catalog;
 typedef struct Table Table;
 
-bool catalog_open(Buckets *buckets, Catalog **out, Err *err);
+typedef struct CatalogOptions {
+    Str postgres_dsn; /* the tables' commit points are rows there; empty: objects in their buckets
+                       */
+    Str name;         /* of the catalog in PostgreSQL, which may hold several; empty: "lakehouse" */
+} CatalogOptions;
+
+/* options NULL: all defaults. */
+bool catalog_open(Buckets *buckets, const CatalogOptions *options, Catalog **out, Err *err);
 void catalog_close(Catalog **catalog);
 Buckets *catalog_buckets(Catalog *catalog); /* those that it was opened over */
 /* [a-z_][a-z0-9_]{0,62}, optionally "namespace.name"; LH_INVALID "bad_dataset_name". */
 bool dataset_name_check(Str name, Err *err);
 
 /* A dataset at one version, held until table_release. version 0: the current one. Cheap when
- * nothing changed (one stat of the next pointer). LH_MISSING "dataset_not_found" with a hint. */
+ * nothing changed (one look at the pointer). LH_MISSING "dataset_not_found" with a hint. */
 bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err *err);
 void table_release(Table **table);
 /* The names of all datasets, "main." left out, sorted. */

@@ -176,8 +176,9 @@ static PointerResult attempt_publish(Attempt *attempt, Err *err) {
     attempt->document_key = arena_print(&attempt->arena, "%.*s/%.*s", SHOW(table_key), SHOW(name));
     if (!attempt_write(attempt, attempt->document_key, text_str(&document), err))
         return POINTER_FAILED;
-    PointerResult result =
-        pointer_swap(attempt->store, table_key, attempt->base.pointer + 1, name, err);
+    Pointers *pointers = attempt->catalog->pointers;
+    Head from = {attempt->bucket, attempt->base.pointer, table_document(attempt->base.table)};
+    PointerResult result = pointers->ops->swap(pointers, &attempt->entry->name, &from, name, err);
     if (result != POINTER_WON) return result;
     publish_hint(attempt, text_str(&document));
     remove_expired(attempt, expired);
@@ -194,14 +195,13 @@ static bool attempt_home(Attempt *attempt, Str bucket, Err *err) {
     Str where = table ? table_bucket(table) : bucket.len ? bucket : STR("primary");
     if (!bucket_find(attempt->catalog->buckets, where, &attempt->bucket, err)) return false;
     attempt->store = bucket_store(attempt->bucket);
+    Pointers *pointers = attempt->catalog->pointers;
+    if (table) return true;
+    if (!home_check(attempt->catalog, attempt->bucket, err)) return false;
     /* Pointers go on where a dropped table's end; in another bucket they start anew. */
-    if (!table && attempt->base.bucket != attempt->bucket) {
-        int64_t latest;
-        if (!pointer_latest(attempt->store, str_from(attempt->entry->name.key), 0, &latest, err))
-            return false;
-        attempt->base.pointer = latest;
-    }
-    return true;
+    return attempt->base.bucket == attempt->bucket ||
+           pointers->ops->start(pointers, &attempt->entry->name, attempt->bucket,
+                                &attempt->base.pointer, err);
 }
 
 static void wait_a_little(void) {

@@ -38,11 +38,13 @@ static bool drop_locked(Catalog *catalog, Entry *entry, bool purging, Err *err) 
         OWNED(standing_close) Standing base = {0};
         if (!entry_stand(catalog, entry, &base, err)) return false;
         if (!base.table) return dataset_missing(catalog, &entry->name, err);
-        Store *store = bucket_store(base.table->document->bucket);
-        switch (pointer_swap(store, str_from(entry->name.key), base.pointer + 1, (Str){0}, err)) {
+        Bucket *bucket = base.table->document->bucket;
+        Head from = {bucket, base.pointer, table_document(base.table)};
+        switch (
+            catalog->pointers->ops->swap(catalog->pointers, &entry->name, &from, (Str){0}, err)) {
         case POINTER_WON:
             entry_set(entry, NULL);
-            return !purging || purge(store, &entry->name, err);
+            return !purging || purge(bucket_store(bucket), &entry->name, err);
         case POINTER_LOST: /* a commit came between: that version is dropped too */
             *err = (Err){0};
             continue;

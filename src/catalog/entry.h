@@ -22,8 +22,11 @@ struct Entry {
     Table *table;            /* the newest that is known; NULL: not looked for, or dropped */
 };
 
+typedef struct Pointers Pointers; /* pointer.h */
+
 struct Catalog {
     Buckets *buckets;
+    Pointers *pointers;
     pthread_rwlock_t lock;
     Entry *slots[CATALOG_SLOTS];
     struct {
@@ -46,6 +49,11 @@ typedef struct Standing {
 void standing_close(Standing *standing);
 bool entry_stand(Catalog *catalog, Entry *entry, Standing *out, Err *err);
 void entry_set(Entry *entry, Table *table); /* takes it; NULL: dropped */
+/* Says so: LH_MISSING with a hint, or LH_OFFLINE while a bucket that may have it cannot be asked.
+ */
+#define DATASET_UNREACHABLE "dataset_unreachable" /* the code of the latter */
 bool dataset_missing(Catalog *catalog, const DatasetName *name, Err *err);
+/* Whether a new dataset may live there: LH_IMPOSSIBLE "no_conditional_writes". */
+bool home_check(Catalog *catalog, Bucket *home, Err *err);
 void catalog_publish(Catalog *catalog, CatalogEventKind kind, const DatasetName *name,
                      int64_t version);

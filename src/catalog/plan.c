@@ -121,6 +121,13 @@ static bool plan_mode(Catalog *catalog, const DatasetName *name, CommitMode mode
     return true;
 }
 
+/* A bucket out of reach, which may have a dataset of that name, does not keep new ones from being
+ * made in those that answer. */
+static bool may_create(CommitMode mode, const Err *err) {
+    bool unreachable = err->code && strcmp(err->code, DATASET_UNREACHABLE) == 0;
+    return err->kind == LH_MISSING || (mode != COMMIT_APPEND && unreachable);
+}
+
 bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, const Schema *wanted,
                   Arena *arena, const Schema **out, Str *home_bucket, Str *location_key, Err *err) {
     OWNED(table_release) Table *table = NULL;
@@ -128,12 +135,13 @@ bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, co
     DatasetName name;
     if (!dataset_name_read(dataset, &name, err) || !columns_check(wanted, err)) return false;
     if (!catalog_load(catalog, dataset, 0, &table, err)) {
-        if (err->kind != LH_MISSING) return false;
+        if (!may_create(mode, err)) return false;
         *err = (Err){0};
     }
     if (!plan_mode(catalog, &name, mode, table, err)) return false;
     Str where = table ? table_bucket(table) : bucket.len ? bucket : STR("primary");
     if (!bucket_find(catalog->buckets, where, &home, err)) return false;
+    if (!table && !home_check(catalog, home, err)) return false;
     Schema *schema = arena_new(arena, Schema);
     *schema = (Schema){.fields = arena_array(arena, Field, wanted->len), .len = wanted->len};
     if (mode == COMMIT_APPEND) {

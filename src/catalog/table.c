@@ -4,7 +4,6 @@
 #include "catalog/table.h"
 
 #include "base/base.h"
-#include "catalog/pointer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +110,12 @@ static bool written_plain(const Table *table) {
     return false; /* a parent has expired */
 }
 
+Str table_document(const Table *table) {
+    if (!table) return (Str){0};
+    Str key = table->document->key;
+    return str_slice(key, str_from(table->key).len + 1, key.len);
+}
+
 bool table_is_plain(const Table *table) {
     return table->plain;
 }
@@ -149,13 +154,10 @@ bool table_from(TableAt *at, Str document_key, Str document, Table **out, Err *e
     return true;
 }
 
-bool table_open(TableAt *at, Table **out, Err *err) {
+bool table_open(TableAt *at, Str metadata, Table **out, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Store *store = bucket_store(at->bucket);
-    Str metadata;
     Bytes text;
-    if (!pointer_read(store, at->key, at->pointer, &arena, &metadata, err)) return false;
-    if (metadata.len == 0) return *out = NULL, true;
     Str key = arena_print(&arena, "%.*s/%.*s", SHOW(at->key), SHOW(metadata));
     if (!store_read(store, key, METADATA_SIZE_MAX, &arena, &text, err)) {
         if (err->kind == LH_MISSING)

@@ -57,13 +57,15 @@ typedef struct TableAt {
     Table *before; /* may be NULL: whose parts to take over */
 } TableAt;
 
-/* The newest version below a pointer; *out is NULL when the table was dropped there. Takes
- * at->bucket when it gives a table. */
-bool table_open(TableAt *at, Table **out, Err *err);
+/* From the metadata document that a pointer names, relative to the table. Takes at->bucket when it
+ * gives a table. */
+bool table_open(TableAt *at, Str metadata, Table **out, Err *err);
 /* The same from a document that is at hand. */
 bool table_from(TableAt *at, Str document_key, Str document, Table **out, Err *err);
 /* The same table at one of its versions. */
 bool table_at_version(Table *newest, int64_t version, Table **out, Err *err);
+/* Its metadata document, relative to the table; empty for NULL. */
+Str table_document(const Table *table);
 Table *table_hold(Table *table);
 /* Manifest rows of the snapshot, as its list has them. */
 bool table_manifests(const Table *table, Arena *arena, ManifestFile **rows, size_t *count,

@@ -2,7 +2,8 @@
 #include "cli/commands.h"
 #include "cli/table.h"
 
-#define BUCKET_COLUMNS "name,role,backend,location,reachable,latency_ms,objects,error"
+#define BUCKET_COLUMNS                                                                             \
+    "name,role,backend,location,reachable,latency_ms,objects,conditional_writes,breaker,error"
 
 bool cmd_buckets(Cli *cli, const void *values, Err *err) {
     const Json *list;
@@ -13,16 +14,41 @@ bool cmd_buckets(Cli *cli, const void *values, Err *err) {
     return true;
 }
 
+static void write_local(const BucketValues *v, JsonWriter *w) {
+    jw_member_text(w, "backend", STR("local"));
+    jw_member_text(w, "root", v->root);
+}
+
+static void member_given(JsonWriter *w, const char *name, Str value) {
+    if (value.len) jw_member_text(w, name, value);
+}
+
+static void write_s3(const BucketValues *v, JsonWriter *w) {
+    jw_member_text(w, "backend", STR("s3"));
+    jw_member_text(w, "bucket", v->bucket.len ? v->bucket : v->name);
+    jw_member_text(w, "endpoint", v->endpoint);
+    member_given(w, "region", v->region);
+    member_given(w, "prefix", v->prefix);
+    member_given(w, "secret_ref", v->secret_ref);
+    jw_member_flag(w, "path_style", !v->virtual_host);
+}
+
 bool cmd_bucket_add(Cli *cli, const void *values, Err *err) {
     const BucketValues *v = values;
     OWNED(text_close) Text body = {0};
     JsonWriter w = {.out = &body};
     const Json *bucket;
     Str raw;
+    if ((v->root.len == 0) == (v->endpoint.len == 0))
+        return err_set(
+            err, LH_INVALID,
+            "a bucket needs --root DIR, or --endpoint and --secret-ref of an S3 service");
     jw_object(&w);
     jw_member_text(&w, "name", v->name);
-    jw_member_text(&w, "backend", STR("local"));
-    jw_member_text(&w, "root", v->root);
+    if (v->root.len)
+        write_local(v, &w);
+    else
+        write_s3(v, &w);
     jw_end(&w);
     if (!session_send(cli, "POST", STR("/storage/buckets"), text_str(&body), &bucket, &raw, err))
         return false;

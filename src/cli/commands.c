@@ -80,9 +80,17 @@ static const Option search_options_[] = {
 };
 
 static const Option bucket_add_options[] = {
-    {"NAME",           LH_TEXT, AT(BucketValues, name), REQUIRED, "the new bucket"},
-    {"root", LH_TEXT, AT(BucketValues, root), REQUIRED, "its directory on the server"},
-    {0       }
+    {"NAME",                             LH_TEXT, AT(BucketValues, name), REQUIRED, "the new bucket"},
+    {"root",                   LH_TEXT, AT(BucketValues, root), NULL, "its directory on the server, or"},
+    {"endpoint",                          LH_TEXT, AT(BucketValues, endpoint), NULL, "an S3 service: https://host[:port]"},
+    {"bucket",                                  LH_TEXT, AT(BucketValues, bucket), NULL, "S3: its name there; else NAME"},
+    {"region",         LH_TEXT, AT(BucketValues, region), NULL, "S3: its region"},
+    {"prefix",                             LH_TEXT, AT(BucketValues, prefix), NULL, "S3: keep keys below this one"},
+    {"secret_ref", LH_TEXT, AT(BucketValues, secret_ref), NULL,
+     "S3: NAME of the server's [secrets.NAME], or env:PREFIX of its environment"},
+    {"virtual_host",                         LH_FLAG, AT(BucketValues, virtual_host), NULL,
+     "S3: the bucket is the first part of the host, not of the path"},
+    {0                  }
 };
 static const Option bucket_remove_options[] = {
     {"NAME",           LH_TEXT, AT(BucketValues, name), REQUIRED, "a bucket; its data stays where it is"},

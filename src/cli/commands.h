@@ -28,6 +28,8 @@ typedef struct SearchValues {
 } SearchValues;
 typedef struct BucketValues {
     Str name, root, since;
+    Str bucket, endpoint, region, prefix, secret_ref;
+    bool virtual_host;
     bool force;
     int64_t limit, minutes;
 } BucketValues;

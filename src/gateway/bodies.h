@@ -6,6 +6,9 @@
 typedef struct ForceQuery {
     bool force;
 } ForceQuery;
+typedef struct RescueQuery {
+    Str rescue;
+} RescueQuery;
 typedef struct ErrorQuery {
     Str bucket, since;
     int64_t limit;

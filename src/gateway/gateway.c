@@ -27,13 +27,20 @@ typedef struct Matched {
     unsigned allowed;
 } Matched;
 
+static bool may_block(const Gateway *gateway, const Matched *matched, Arena *arena) {
+    Str bucket;
+    Err ignored;
+    if (matched->route->kind != ROUTE_READ) return matched->route->kind != ROUTE_QUICK;
+    return !url_decode(matched->params[0], arena, &bucket, &ignored) ||
+           !buckets_read_is_local(gateway->app->buckets, bucket);
+}
+
 static HttpPlan plan(void *context, Request *request) {
     Matched *matched = arena_new(request->arena, Matched);
-    (void)context;
     matched->route = route_find(request->method, request->path, matched->params, &matched->allowed);
     request->matched = matched;
     if (!matched->route) return (HttpPlan){.body_max = ROUTE_BODY_MAX};
-    return (HttpPlan){.pool = matched->route->kind != ROUTE_QUICK,
+    return (HttpPlan){.pool = may_block(context, matched, request->arena),
                       .stream_body = matched->route->kind == ROUTE_STREAM,
                       .body_max = matched->route->kind == ROUTE_STREAM ? 0 : ROUTE_BODY_MAX};
 }

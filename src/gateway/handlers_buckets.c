@@ -4,9 +4,17 @@
 const Option bucket_body[] = {
     {"name",            LH_TEXT, AT(BucketOptions, name), REQUIRED, "name of the bucket"},
     {"backend", LH_TEXT, AT(BucketOptions, backend), REQUIRED, "kind of bucket",
-     .choices = "local"},
+     .choices = "local|s3"},
     {"root",         LH_TEXT, AT(BucketOptions, root), NULL, "folder of a local bucket"},
-    {0                },
+    {"bucket",                 LH_TEXT, AT(BucketOptions, bucket), NULL, "S3: its name there"},
+    {"endpoint",          LH_TEXT, AT(BucketOptions, endpoint), NULL, "S3: https://host[:port]"},
+    {"region",         LH_TEXT, AT(BucketOptions, region), "us-east-1", "S3: its region"},
+    {"prefix", LH_TEXT, AT(BucketOptions, prefix), NULL, "S3: keys begin with it and a '/'"},
+    {"path_style",                 LH_FLAG, AT(BucketOptions, path_style), "true",
+     "S3: the bucket stands in the path; else it is the first part of the host"},
+    {"secret_ref",  LH_TEXT, AT(BucketOptions, secret_ref), NULL,
+     "S3: NAME of [secrets.NAME] in the configuration, or env:PREFIX"},
+    {0           },
 };
 const Option force_query[] = {
     {"force",        LH_FLAG, AT(ForceQuery, force), "false", "also when something lives in it"},
@@ -42,7 +50,7 @@ bool bucket_list(App *app, Call *call, Err *err) {
 bool bucket_create(App *app, Call *call, Err *err) {
     const BucketOptions *options = call->body;
     OWNED(text_close) Text text = {0};
-    if (str_trim(options->root).len == 0)
+    if (str_is(options->backend, "local") && str_trim(options->root).len == 0)
         return err_code(err, LH_INVALID, "missing_field",
                         "'root' is missing: a local bucket needs a folder");
     if (!bucket_add(app->buckets, options, err)) return false;

@@ -7,6 +7,14 @@
 #include <unistd.h>
 
 #define COPY_SIZE (256 << 10)
+#define SMALL_SIZE                                                                                 \
+    (256 << 10) /* read whole before the first byte goes out: a failure is a status */
+
+const Option rescue_query[] = {
+    {"rescue",        LH_TEXT, AT(RescueQuery, rescue), "any", "when the rescue bucket may answer instead",
+     .choices = "never|unreachable|any"},
+    {0},
+};
 
 const Option list_query[] = {
     {"prefix",      LH_TEXT, AT(ListQuery, prefix), NULL, "only keys that begin so"},
@@ -94,28 +102,55 @@ static void rescue_headers(Call *call, Str served_by) {
     response_header(call->response, "x-lakehouse-served-by", served_by);
 }
 
-static bool copy_stream(Call *call, ObjectReader *reader, uint64_t from, uint64_t count, Err *err) {
-    OWNED(text_close) Text buffer = {0};
-    text_reserve(&buffer, COPY_SIZE);
-    if (!response_stream(call->response, "application/octet-stream", err)) return false;
-    while (count > 0) {
-        size_t got;
-        if (!object_read(reader, from, buffer.data, MIN(count, COPY_SIZE), &got, err)) return false;
+static bool read_exactly(ObjectReader *reader, uint64_t from, size_t size, char *into, Err *err) {
+    for (size_t at = 0, got; at < size; at += got) {
+        if (!object_read(reader, from + at, into + at, size - at, &got, err)) return false;
         if (got == 0) return err_set(err, LH_CORRUPT, "the object ended too soon");
-        Bytes piece = {(const uint8_t *)buffer.data, got};
-        if (!response_write(call->response, piece, err)) return false;
-        from += got;
-        count -= got;
     }
     return true;
 }
 
-static bool send_object(Call *call, ObjectReader *reader, Err *err) {
-    const ObjectInfo *info = object_info(reader);
-    uint64_t from = 0, count = info->size;
+static bool send_small(Call *call, ObjectReader *reader, uint64_t from, size_t count, Err *err) {
+    OWNED(text_close) Text body = {0};
+    if (!read_exactly(reader, from, count, text_reserve(&body, count + 1), err)) return false;
+    body.len = count;
+    response_take(call->response, "application/octet-stream", &body);
+    return true;
+}
+
+/* A read that breaks half-way cuts the body: what the rescue bucket has may be another version. */
+static bool send_stream(Call *call, ObjectReader *reader, uint64_t from, uint64_t count, Err *err) {
+    OWNED(text_close) Text buffer = {0};
+    text_reserve(&buffer, COPY_SIZE);
+    if (!response_stream_sized(call->response, "application/octet-stream", count, err))
+        return false;
+    for (uint64_t end = from + count, got; from < end; from += got) {
+        size_t size = (size_t)MIN(end - from, (uint64_t)COPY_SIZE);
+        if (!read_exactly(reader, from, size, buffer.data, err) ||
+            !response_write(call->response, (Bytes){(const uint8_t *)buffer.data, size}, err))
+            return false;
+        got = size;
+    }
+    return true;
+}
+
+static bool send_content(Call *call, ObjectReader *reader, uint64_t from, uint64_t count,
+                         Err *err) {
+    int fd = object_take_fd(reader);
+    if (fd < 0)
+        return count <= SMALL_SIZE ? send_small(call, reader, from, (size_t)count, err)
+                                   : send_stream(call, reader, from, count, err);
+    response_header(call->response, "Content-Type", STR("application/octet-stream"));
+    response_file(call->response, fd, from, count);
+    return true;
+}
+
+/* The part that was asked for, and the head that says so. */
+static bool choose_range(Call *call, const ObjectInfo *info, uint64_t *from, uint64_t *count,
+                         Err *err) {
     Str range = request_header(call->request, "range");
     RangeKind kind = range.len && range_counts(call->request, info)
-                         ? read_range(range, info->size, &from, &count)
+                         ? read_range(range, info->size, from, count)
                          : RANGE_NONE;
     char text[80];
     object_headers(call, info);
@@ -126,36 +161,84 @@ static bool send_object(Call *call, ObjectReader *reader, Err *err) {
                        (unsigned long long)info->size);
     }
     if (kind == RANGE_ONE) {
-        int len = snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)from,
-                           (unsigned long long)(from + count - 1), (unsigned long long)info->size);
+        int len =
+            snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)*from,
+                     (unsigned long long)(*from + *count - 1), (unsigned long long)info->size);
         response_header(call->response, "Content-Range", (Str){text, (size_t)len});
     }
     response_status(call->response, kind == RANGE_ONE ? 206 : 200);
-    int fd = object_take_fd(reader);
-    if (fd < 0 && call->request->method != HTTP_HEAD)
-        return copy_stream(call, reader, from, count, err);
-    response_header(call->response, "Content-Type", STR("application/octet-stream"));
-    response_file(call->response, fd, from, count);
     return true;
 }
 
-bool object_get(App *app, Call *call, Err *err) {
-    OWNED(object_close) ObjectReader *reader = NULL;
-    ObjectRequest request = {.bucket = call->params[0], .key = call->params[1]};
-    Str served_by;
-    if (!buckets_open_object(app->buckets, &request, &reader, &served_by, err)) return false;
-    if (served_by.len) rescue_headers(call, served_by);
-    switch (check_conditions(call->request, object_info(reader))) {
+/* Before its size is known: where the first request to a remote store should begin. */
+static ReadHint hint_of(const Request *request) {
+    ReadHint hint = {0};
+    Str range = request_header(request, "range");
+    uint64_t count = 0;
+    if (range.len && read_range(range, UINT64_MAX - 1, &hint.from, &count) == RANGE_ONE &&
+        !str_starts(range, STR("bytes=-")))
+        hint.count = count;
+    else
+        hint.from = 0;
+    return hint;
+}
+
+static RescueRule rescue_rule(const Call *call) {
+    const RescueQuery *query = call->query;
+    return str_is(query->rescue, "never")         ? RESCUE_NEVER
+           : str_is(query->rescue, "unreachable") ? RESCUE_UNREACHABLE
+                                                  : RESCUE_ANY;
+}
+
+/* Whether the object's content is wanted; else the answer is made. */
+static bool is_wanted(Call *call, const ObjectInfo *info, bool *wanted, Err *err) {
+    *wanted = false;
+    switch (check_conditions(call->request, info)) {
     case CONDITION_FAILED:
         return err_set(err, LH_PRECONDITION, "the object is not the one that was named");
     case CONDITION_NOT_MODIFIED:
-        object_headers(call, object_info(reader));
+        object_headers(call, info);
         response_status(call->response, 304);
         return true;
     case CONDITION_PASS:
         break;
     }
-    return send_object(call, reader, err);
+    *wanted = true;
+    return true;
+}
+
+static bool head_answer(App *app, Call *call, const ObjectRequest *request, Err *err) {
+    ObjectInfo info;
+    Str served_by;
+    bool wanted;
+    if (!buckets_head_object(app->buckets, request, &info, &served_by, err)) return false;
+    if (served_by.len) rescue_headers(call, served_by);
+    uint64_t from = 0, count = info.size;
+    if (!is_wanted(call, &info, &wanted, err)) return false;
+    if (!wanted) return true;
+    if (!choose_range(call, &info, &from, &count, err)) return false;
+    response_header(call->response, "Content-Type", STR("application/octet-stream"));
+    response_file(call->response, -1, from, count);
+    return true;
+}
+
+bool object_get(App *app, Call *call, Err *err) {
+    OWNED(object_close) ObjectReader *reader = NULL;
+    ObjectRequest request = {.bucket = call->params[0],
+                             .key = call->params[1],
+                             .rescue = rescue_rule(call),
+                             .hint = hint_of(call->request)};
+    Str served_by;
+    bool wanted;
+    if (call->request->method == HTTP_HEAD) return head_answer(app, call, &request, err);
+    if (!buckets_open_object(app->buckets, &request, &reader, &served_by, err)) return false;
+    if (served_by.len) rescue_headers(call, served_by);
+    const ObjectInfo *info = object_info(reader);
+    uint64_t from = 0, count = info->size;
+    if (!is_wanted(call, info, &wanted, err)) return false;
+    if (!wanted) return true;
+    return choose_range(call, info, &from, &count, err) &&
+           send_content(call, reader, from, count, err);
 }
 
 static bool read_put_condition(const Request *request, PutCondition *out, Err *err) {
@@ -179,15 +262,6 @@ static bool receive(Call *call, ObjectWriter *writer, Err *err) {
         if (!writer_write(writer, (Bytes){(const uint8_t *)buffer.data, got}, err)) return false;
     } while (got > 0);
     return true;
-}
-
-static void report_error(App *app, Call *call, const char *op, const Err *err) {
-    if (err->kind != LH_OFFLINE && err->kind != LH_FULL && err->kind != LH_CORRUPT) return;
-    errors_add(buckets_errors(app->buckets), &(ErrorEvent){.at_ms = clock_now_ms(),
-                                                           .bucket = call->params[0],
-                                                           .key = call->params[1],
-                                                           .op = op,
-                                                           .error = str_from(err->message)});
 }
 
 /* Objects that decide what a dataset, an index or this server is are written by what owns them:
@@ -225,7 +299,8 @@ bool object_put(App *app, Call *call, Err *err) {
     ObjectInfo info;
     Text text = {0};
     JsonWriter w = {.out = &text};
-    if (!put_object(app, call, &info, err)) return report_error(app, call, "put", err), false;
+    if (!put_object(app, call, &info, err)) return false;
+    buckets_object_written(app->buckets, call->params[0], call->params[1]);
     jw_object(&w);
     jw_member_text(&w, "bucket", call->params[0]);
     jw_member_text(&w, "key", call->params[1]);
@@ -238,11 +313,9 @@ bool object_put(App *app, Call *call, Err *err) {
 }
 
 bool object_delete(App *app, Call *call, Err *err) {
-    OWNED(bucket_release) Bucket *bucket = NULL;
     if (!check_unmanaged(call->params[1], err) ||
-        !bucket_find(app->buckets, call->params[0], &bucket, err) ||
-        !store_remove(bucket_store(bucket), call->params[1], err))
-        return report_error(app, call, "delete", err), false;
+        !buckets_remove_object(app->buckets, call->params[0], call->params[1], err))
+        return false;
     response_status(call->response, 204);
     return true;
 }
@@ -284,7 +357,7 @@ bool object_list(App *app, Call *call, Err *err) {
     Text text = {0};
     if (!bucket_find(app->buckets, call->params[0], &bucket, err) ||
         !store_list(bucket_store(bucket), &options, call->arena, &list, err))
-        return report_error(app, call, "list", err), false;
+        return false;
     write_list(&list, &(JsonWriter){.out = &text});
     answer_json(call, 200, &text);
     return true;

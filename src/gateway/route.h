@@ -13,6 +13,7 @@ typedef bool Handler(App *app, Call *call, Err *err);
 
 typedef enum RouteKind {
     ROUTE_QUICK,  /* never blocks: answered on the event thread */
+    ROUTE_READ,   /* of an object: quick when its bucket is on this machine, else on the pool */
     ROUTE_POOL,   /* may block; the body, if any, is JSON */
     ROUTE_STREAM, /* reads its body piece by piece */
 } RouteKind;

@@ -29,7 +29,7 @@ const Route routes[] = {
     {HTTP_GET,    "/storage/bucket-health",  bucket_health,  "errors of the last minutes by bucket", ROUTE_POOL, QUERY(health_query, HealthQuery)},
     {HTTP_GET,    "/storage/buckets/{bucket}/objects",        object_list,   "objects in key order", ROUTE_POOL, QUERY(list_query, ListQuery)},
     {HTTP_PUT,    "/storage/buckets/{bucket}/objects/{*key}", object_put,    "write an object", ROUTE_STREAM},
-    {HTTP_GET,    "/storage/buckets/{bucket}/objects/{*key}", object_get,    "read an object", ROUTE_QUICK},
+    {HTTP_GET,    "/storage/buckets/{bucket}/objects/{*key}", object_get,    "read an object", ROUTE_READ, QUERY(rescue_query, RescueQuery)},
     {HTTP_DELETE, "/storage/buckets/{bucket}/objects/{*key}", object_delete, "delete an object", ROUTE_POOL},
 
     {HTTP_GET,    "/catalog/datasets",        dataset_list,   "datasets", ROUTE_POOL},

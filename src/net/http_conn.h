@@ -93,9 +93,9 @@ struct Response {
     Text taken;
     Bytes body; /* what is left to send */
     int fd;
-    uint64_t offset, size, left; /* of the file; left to send */
-    bool sealed;                 /* its head is made */
-    bool chunked, close, aborted;
+    uint64_t offset, size, left;         /* of the file; left to send */
+    bool sealed;                         /* its head is made */
+    bool chunked, sized, close, aborted; /* sized: `left` bytes of a stream are still to come */
     uint64_t sent;
 };
 

@@ -132,9 +132,11 @@ void exchange_refuse(Exchange *x, HttpRefusal why) {
 static void finish_stream(Exchange *x) {
     Err ignored; /* the connection remembers that it failed */
     Response *response = &x->response;
-    if (response->aborted) x->conn->failed = true;
-    if (x->conn->failed || !response->chunked || x->request.method == HTTP_HEAD) return;
-    conn_send_waiting(x->conn, bytes_of(STR("0\r\n\r\n")), (Bytes){0}, &ignored);
+    bool empty = x->request.method == HTTP_HEAD;
+    if (response->aborted || (response->left > 0 && !empty)) x->conn->failed = true;
+    if (x->conn->failed) return;
+    Str end = response->chunked && !empty ? STR("0\r\n\r\n") : (Str){0};
+    conn_send_waiting(x->conn, bytes_of(end), (Bytes){0}, &ignored);
 }
 
 /* On a pool thread, or on the loop's when the plan says that it does not block. */

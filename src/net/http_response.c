@@ -159,15 +159,18 @@ static bool must_close(const Exchange *x) {
     return !body->chunked && body->left > HTTP_DRAIN_SIZE_MAX;
 }
 
+static char *put_length(char *at, uint64_t length) {
+    return put(put_number(put(at, STR("content-length: ")), length), STR("\r\n"));
+}
+
 static char *put_framing(char *at, const Response *response) {
     bool empty = response->status == 204 || response->status == 304;
     if (response->kind == RESPONSE_STREAM) {
         if (response->chunked) at = put(at, STR("transfer-encoding: chunked\r\n"));
+        if (response->sized) at = put_length(at, response->size);
     } else if (!empty) {
         bool file = response->kind == RESPONSE_FILE;
-        at = put(at, STR("content-length: "));
-        at = put_number(at, file ? response->size : response->body.size);
-        at = put(at, STR("\r\n"));
+        at = put_length(at, file ? response->size : response->body.size);
     }
     return at;
 }
@@ -224,17 +227,30 @@ void response_seal(Response *response) {
     if (response->left > 0 && response->left <= HTTP_SMALL_SIZE) inline_file(response);
 }
 
-bool response_stream(Response *response, const char *content_type, Err *err) {
+static void stream_begin(Response *response, const char *content_type) {
     Exchange *x = response->exchange;
     assert(response->kind == RESPONSE_NONE && x->plan.pool);
     set_type(response, content_type);
     response->kind = RESPONSE_STREAM;
     response->sealed = true;
-    response->chunked = x->minor == 1;
-    response->close |= must_close(x) || !response->chunked;
+    response->chunked = x->minor == 1 && !response->sized;
+    response->close |= must_close(x) || !(response->chunked || response->sized);
     add_head(response);
     conn_disarm(x->conn);
-    return conn_send_waiting(x->conn, (Bytes){0}, (Bytes){0}, err);
+}
+
+bool response_stream(Response *response, const char *content_type, Err *err) {
+    stream_begin(response, content_type);
+    return conn_send_waiting(response->exchange->conn, (Bytes){0}, (Bytes){0}, err);
+}
+
+/* The head goes out with the first bytes. */
+bool response_stream_sized(Response *response, const char *content_type, uint64_t size, Err *err) {
+    (void)err;
+    response->sized = true;
+    response->size = response->left = size;
+    stream_begin(response, content_type);
+    return true;
 }
 
 bool response_write(Response *response, Bytes data, Err *err) {
@@ -243,7 +259,9 @@ bool response_write(Response *response, Bytes data, Err *err) {
     assert(response->kind == RESPONSE_STREAM);
     if (conn->failed) return err_set(err, LH_CANCELLED, "the client went away");
     if (x->request.method == HTTP_HEAD || data.size == 0) return true;
+    assert(!response->sized || data.size <= response->left);
     response->sent += data.size;
+    if (response->sized) response->left -= data.size;
     if (!response->chunked) return conn_send_waiting(conn, data, (Bytes){0}, err);
     text_print(&conn->out.text, "%zx\r\n", data.size);
     return conn_send_waiting(conn, data, bytes_of(STR("\r\n")), err);

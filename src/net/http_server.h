@@ -115,6 +115,9 @@ void response_file(Response *response, int fd, uint64_t offset, uint64_t size);
  * client is gone. A handler that fails after this point calls response_abort so that the client
  * sees a cut body, not a short whole one. */
 bool response_stream(Response *response, const char *content_type, Err *err);
+/* The same for a body of known size, which goes out with a Content-Length: exactly so many bytes
+ * must be written, or the client sees a cut body. */
+bool response_stream_sized(Response *response, const char *content_type, uint64_t size, Err *err);
 bool response_write(Response *response, Bytes data, Err *err);
 void response_abort(Response *response);
 bool response_started(const Response *response); /* a stream's head has gone out */

@@ -69,7 +69,12 @@ bool table_function_add(duckdb_connection connection, const char *name,
                         duckdb_table_function_t rows, Err *err);
 bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
 
+/* file_reads.c: lets the read cache fill files before DuckDB reads them. Before the first instance
+ * is opened; once in a process, later calls do nothing. */
+void file_reads_hook(void);
+
 /* sandbox.c */
+bool sandbox_first(Engine *engine, Err *err);
 /* Whether the newest sandbox may read below `directory`. */
 bool sandbox_covers(Engine *engine, Str directory);
 bool sandbox_widen(Engine *engine, const Str *directories, size_t count, Err *err);
@@ -148,6 +153,8 @@ bool plan_check(Plan *plan, Err *err); /* as_of's shape */
 /* Loads the dataset and holds it for the scan that will ask. *rows of its version. */
 bool plan_load(Plan *plan, Str name, int64_t *rows, Err *err);
 void plan_enter(Plan *plan); /* NULL leaves */
+/* False, and why, when a file of the plan could not be read after it was opened. */
+bool plan_check_files(const Plan *plan, Err *err);
 void plan_close(Plan *plan);
 void resolve_setup(duckdb_database database);
 

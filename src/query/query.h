@@ -16,7 +16,8 @@ typedef struct EngineOptions {
     int64_t memory_bytes;  /* DuckDB's memory_limit */
     const char *spill_dir; /* sorts and joins beyond memory go here; emptied at open */
     int64_t spill_bytes_max;
-    int queries_max; /* run at once; more wait, then LH_BUSY */
+    const char *cache_dir; /* read_cache_dir() of the buckets' cache; NULL: no bucket is remote */
+    int queries_max;       /* run at once; more wait, then LH_BUSY */
 } EngineOptions;
 
 bool engine_open(const EngineOptions *options, Catalog *catalog, Engine **out, Err *err);

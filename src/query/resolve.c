@@ -6,11 +6,16 @@
  * The plan's tables stay held until the result is closed, so that their files stay. */
 #include "query/engine.h"
 
+#include "base/parallel.h"
+
 #include <ctype.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define TABLES_MAX 64 /* datasets in one statement */
+#define OPENING_THREADS 16
+#define OPENING_GRAIN 4 /* files that are worth no thread of their own */
 
 static __thread Plan *current;
 
@@ -24,6 +29,14 @@ static void close_source(Source *source) {
     for (size_t i = 0; i < source->held_count; i++) local_file_close(&source->held[i]);
     table_release(&source->table);
     bucket_release(&source->bucket);
+}
+
+bool plan_check_files(const Plan *plan, Err *err) {
+    for (size_t i = 0; i < plan->len; i++)
+        for (size_t k = 0; k < plan->sources[i].held_count; k++)
+            if (!local_file_check(plan->sources[i].held[k], err))
+                return err_while(err, "reading dataset '%.*s'", SHOW(plan->sources[i].name));
+    return true;
 }
 
 void plan_close(Plan *plan) {
@@ -69,31 +82,59 @@ static void note_directory(Plan *plan, Str directory) {
     plan->uncovered[plan->uncovered_len++] = directory;
 }
 
-/* The files as a list of paths. In a sandbox the bucket's warehouse must be open to it. */
+typedef struct Opening {
+    Store *store;
+    const DataFile *files;
+    LocalFile **held;
+    atomic_bool failed;
+    Err err; /* of the one that set `failed` */
+} Opening;
+
+static void open_files(void *context, size_t from, size_t to) {
+    Opening *opening = context;
+    for (size_t i = from; i < to && !opening->failed; i++) {
+        Err err = {0};
+        if (store_local_file(opening->store, opening->files[i].key, LOCAL_RANGES, true,
+                             &opening->held[i], &err))
+            continue;
+        if (!atomic_exchange(&opening->failed, true)) opening->err = err;
+    }
+}
+
+/* A remote store is asked for each file that the cache does not know, side by side. */
+static bool hold_files(Plan *plan, Source *source, const DataFile *files, size_t count, Err *err) {
+    Store *store = bucket_store(source->bucket);
+    source->held = arena_array(plan->arena, LocalFile *, MAX(count, 1));
+    source->held_count = count;
+    Opening opening = {.store = store, .files = files, .held = source->held};
+    parallel_for(store_abilities(store).local ? 1 : OPENING_THREADS, count, OPENING_GRAIN,
+                 open_files, &opening);
+    return !opening.failed || (*err = opening.err, false);
+}
+
+/* In a sandbox the bucket's warehouse must be open to it; the read cache always is. */
+static void note_warehouse(Plan *plan, const Source *source, const DataFile *first) {
+    if (!plan->sandboxed || !store_abilities(bucket_store(source->bucket)).local) return;
+    Str path = str_from(local_file_path(source->held[0]));
+    Str root = str_slice(path, 0, path.len - first->key.len);
+    note_directory(plan, arena_print(plan->arena, "%.*swarehouse/", SHOW(root)));
+}
+
+/* The files as a list of paths. */
 static bool make_files(Plan *plan, Source *source, const DataFile *files, size_t count, Err *err) {
+    if (!hold_files(plan, source, files, count, err)) return false;
+    if (count) note_warehouse(plan, source, &files[0]);
     duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
     duckdb_value *paths = arena_array(plan->arena, duckdb_value, MAX(count, 1));
-    Store *store = bucket_store(source->bucket);
-    size_t made = 0;
-    bool ok = true;
-    source->held = arena_array(plan->arena, LocalFile *, MAX(count, 1));
-    for (; ok && made < count; made++) {
-        LocalFile **file = &source->held[made];
-        ok = store_local_file(store, files[made].key, LOCAL_RANGES, true, file, err);
-        if (!ok) break;
-        source->held_count++;
-        const char *path = local_file_path(*file);
-        plan->bytes += files[made].bytes;
-        paths[made] = text_value(str_from(path));
-        Str root = str_slice(str_from(path), 0, str_from(path).len - files[made].key.len);
-        if (plan->sandboxed && made == 0)
-            note_directory(plan, arena_print(plan->arena, "%.*swarehouse/", SHOW(root)));
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = text_value(str_from(local_file_path(source->held[i])));
+        plan->bytes += files[i].bytes;
     }
-    if (ok && count == 0) paths[made++] = text_value(str_from(plan->engine->empty_file));
-    if (ok) source->files = duckdb_create_list_value(text, paths, made);
-    for (size_t i = 0; i < made; i++) duckdb_destroy_value(&paths[i]);
+    if (count == 0) paths[0] = text_value(str_from(plan->engine->empty_file));
+    source->files = duckdb_create_list_value(text, paths, MAX(count, 1));
+    for (size_t i = 0; i < MAX(count, 1); i++) duckdb_destroy_value(&paths[i]);
     duckdb_destroy_logical_type(&text);
-    return ok;
+    return true;
 }
 
 static duckdb_value make_column(const Field *field, duckdb_logical_type type, Arena *arena) {

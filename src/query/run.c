@@ -48,6 +48,7 @@ static bool fail(Rows *rows, const char *message, Err *err) {
                         (long long)rows->watched.timeout_ms);
     if (why == LH_CANCELLED) return err_set(err, LH_CANCELLED, "the query was cancelled");
     sql_error(message, rows->sql, err);
+    if (err->kind == LH_OFFLINE && !plan_check_files(&rows->plan, err)) return false;
     rows->broken = err->kind == LH_BUG;
     return false;
 }

@@ -43,7 +43,7 @@ static bool lock_down(Sandbox *sandbox, duckdb_connection connection, Err *err) 
     text_add_byte(&sql, ']');
     return instance_run(connection, STR(RESOLVE_MACRO), err) &&
            instance_run(connection, text_str(&sql), err) &&
-           instance_run(connection, STR("SET parquet_metadata_cache=true"), err) &&
+           instance_run(connection, STR("SET GLOBAL parquet_metadata_cache=true"), err) &&
            instance_run(connection, STR("SET enable_external_access=false"), err) &&
            instance_run(connection, STR("SET lock_configuration=true"), err);
 }
@@ -89,14 +89,23 @@ bool sandbox_covers(Engine *engine, Str directory) {
 }
 
 static Str *add_directories(const Sandbox *sandbox, const Str *more, size_t more_count,
-                            Str empty_dir, Arena *arena, size_t *count) {
+                            Arena *arena, size_t *count) {
     size_t old = sandbox ? sandbox->directory_count : 0;
-    Str *all = arena_array(arena, Str, old + more_count + 1);
+    Str *all = arena_array(arena, Str, old + more_count);
     for (size_t i = 0; i < old; i++) all[(*count)++] = sandbox->directories[i];
-    if (!sandbox) all[(*count)++] = empty_dir;
     for (size_t i = 0; i < more_count; i++)
         if (!sandbox || !is_covered(sandbox, more[i])) all[(*count)++] = more[i];
     return all;
+}
+
+/* What every sandbox reads: the file without rows, and the copies of remote objects. */
+bool sandbox_first(Engine *engine, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    Str directories[2] = {arena_print(&arena, "%s/empty/", engine->spill_dir)};
+    size_t count = 1;
+    if (engine->options.cache_dir)
+        directories[count++] = arena_print(&arena, "%s/", engine->options.cache_dir);
+    return sandbox_widen(engine, directories, count, err);
 }
 
 /* Under the lock, so that two queries that find the same new bucket open one sandbox. */
@@ -105,8 +114,7 @@ bool sandbox_widen(Engine *engine, const Str *directories, size_t count, Err *er
     Sandbox *wider = NULL, *old;
     size_t all_count = 0;
     pthread_mutex_lock(&engine->lock);
-    Str empty_dir = arena_print(&arena, "%s/empty/", engine->spill_dir);
-    Str *all = add_directories(engine->sandbox, directories, count, empty_dir, &arena, &all_count);
+    Str *all = add_directories(engine->sandbox, directories, count, &arena, &all_count);
     bool ok = sandbox_open(engine, all, all_count, &wider, err);
     old = ok && engine->sandbox ? let_go(engine->sandbox) : NULL;
     if (ok) engine->sandbox = wider;

@@ -21,7 +21,8 @@ typedef struct Store Store;
 typedef struct ObjectInfo {
     uint64_t size;
     int64_t modified_ms;
-    char etag[STORE_ETAG_SIZE]; /* without quotes; changes with every write */
+    char etag[STORE_ETAG_SIZE]; /* without quotes; changes with the bytes, locally with every write
+                                 */
 } ObjectInfo;
 
 /* An object opened for reading. A later write to its key does not mix into it: a local reader goes

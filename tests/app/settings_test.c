@@ -48,7 +48,7 @@ TEST("the command line wins over the environment, which wins over the file") {
     unsetenv("LAKEHOUSE_GATEWAY_PORT");
     CHECK_INT(settings.http.port, 3);
     CHECK_STR(settings.http.host, "::1");
-    CHECK_STR(settings.data_dir, "/c");
+    CHECK_STR(settings.storage.data_dir, "/c");
     forget();
 }
 
@@ -59,7 +59,7 @@ TEST("buckets of the file join the two that are always there, and may give these
     CHECK_INT(settings.bucket_count, 3);
     CHECK_STR(settings.buckets[0].name, "archive");
     CHECK_STR(settings.buckets[1].root, "/p");
-    CHECK_STR(settings.rescue, "rescue");
+    CHECK_STR(settings.storage.rescue_bucket, "rescue");
     forget();
 }
 

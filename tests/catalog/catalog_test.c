@@ -280,7 +280,7 @@ TEST("of 40 commits by 8 threads over two catalogs none is lost, and they form o
     Str bucket, location;
     const Schema *schema;
     ingest(lake, "t", COMMIT_CREATE, "SELECT 1::BIGINT AS id", 1);
-    CHECK_OK(catalog_open(lake->buckets, &other, &err));
+    CHECK_OK(catalog_open(lake->buckets, NULL, &other, &err));
     Schema wanted = lake_schema("SELECT 1::BIGINT AS id", &arena);
     CHECK_OK(catalog_plan(lake->catalog, STR("t"), COMMIT_APPEND, (Str){0}, &wanted, &arena,
                           &schema, &bucket, &location, &err));
@@ -366,7 +366,7 @@ TEST("of racing creates one wins and the others are told that it exists") {
     _Atomic int won = 0, refused = 0;
     Str bucket, location;
     const Schema *schema;
-    CHECK_OK(catalog_open(lake->buckets, &other, &err));
+    CHECK_OK(catalog_open(lake->buckets, NULL, &other, &err));
     Schema wanted = lake_schema("SELECT 1::BIGINT AS id", &arena);
     CHECK_OK(catalog_plan(lake->catalog, STR("t"), COMMIT_CREATE, (Str){0}, &wanted, &arena,
                           &schema, &bucket, &location, &err));

@@ -47,7 +47,7 @@ static int64_t version_on_disk(Lake *lake) {
     OWNED(table_release) Table *table = NULL;
     const DataFile *files;
     size_t count;
-    CHECK_OK(catalog_open(lake->buckets, &other, &err));
+    CHECK_OK(catalog_open(lake->buckets, NULL, &other, &err));
     CHECK_OK(catalog_load(other, STR("t"), 0, &table, &err));
     CHECK_OK(table_files(table, &files, &count, &err));
     CHECK_INT(count, table_version(table));

@@ -31,7 +31,7 @@ static void lake_open(Lake *lake, const char *dir) {
     };
     CHECK_OK(buckets_open(&(BucketsOptions){.items = options, .count = 2, .rescue = STR("rescue")},
                           &lake->buckets, &err));
-    CHECK_OK(catalog_open(lake->buckets, &lake->catalog, &err));
+    CHECK_OK(catalog_open(lake->buckets, NULL, &lake->catalog, &err));
 }
 
 /* One thread: DuckDB is not instrumented, so that its own locks would look like races. */

@@ -17,7 +17,7 @@ static void open_lake(void) {
     snprintf(root, sizeof root, "%s/lake", kit_dir());
     BucketOptions primary = {STR("primary"), STR("local"), str_from(root)};
     CHECK_OK(buckets_open(&(BucketsOptions){.items = &primary, .count = 1}, &buckets, &err));
-    CHECK_OK(catalog_open(buckets, &catalog, &err));
+    CHECK_OK(catalog_open(buckets, NULL, &catalog, &err));
     engine = kit_engine(catalog, 1 << 30, 1 << 28);
 }
 

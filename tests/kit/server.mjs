@@ -32,9 +32,11 @@ export function freshDir() {
   return dir
 }
 
-// Resolves once the server said that it listens. stderr is kept for checks of the log.
-export function startServer(data, { args = [], env = {} } = {}) {
-  const child = spawn(binary, ['serve', '--data', data, '--listen', '127.0.0.1:0', ...args],
+// Resolves once the server said that it listens. stderr is kept for checks of the log. `under` is a
+// command to run it with.
+export function startServer(data, { args = [], env = {}, under = [] } = {}) {
+  const command = [...under, binary, 'serve', '--data', data, '--listen', '127.0.0.1:0', ...args]
+  const child = spawn(command[0], command.slice(1),
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   const server = { child, data, log: '', out: '' }
   children.add(child)

@@ -25,6 +25,7 @@ static void answer(void *context, Request *request, Response *response) {
     (void)context;
     if (str_is(request->path, "/stream")) return count_body(request, response);
     if (str_is(request->path, "/slow")) usleep(400000);
+    if (str_is(request->path, "/mute")) usleep(1500000);
     if (str_is(request->path, "/missing")) response_status(response, 404);
     response_header(response, "x-key", request_header(request, "authorization"));
     response_header(response, "x-type", request_header(request, "content-type"));
@@ -153,4 +154,65 @@ TEST("nobody there is offline, too slow is a time-out, and no message tells a pa
     CHECK(!http_client_call(client, &call, &reply, &err) && err.kind == LH_TIMEOUT);
     call = (HttpCall){.method = "GET", .url = STR("file:///etc/passwd")};
     CHECK(!http_client_call(client, &call, &reply, &err) && err.kind == LH_INVALID);
+}
+
+TEST("whole header lines are sent, and the answer's are found by name") {
+    OWNED(http_reply_close) HttpReply reply = {0};
+    Str lines[] = {STR("authorization: mine"), STR("Expect:")};
+    HttpCall call = {.method = "GET", .url = url_of("/a"), .headers = lines, .header_count = 2};
+    CHECK_OK(http_client_call(client, &call, &reply, &err));
+    CHECK_STR(http_header(text_str(&reply.headers), "X-KEY"), "mine");
+    CHECK_STR(http_header(text_str(&reply.headers), "x-none"), "");
+}
+
+static bool see_head(void *context, int status, Str headers, Err *why) {
+    int *seen = context;
+    *seen = status;
+    if (status == 200) return http_header(headers, "content-length").len > 0;
+    return err_set(why, LH_CORRUPT, "not this one");
+}
+
+TEST("the head of an answer is shown before its body, and may end the call") {
+    OWNED(http_reply_close) HttpReply reply = {0};
+    int seen = 0;
+    HttpCall call = {.method = "GET", .url = url_of("/a"), .head = see_head, .sink_context = &seen};
+    CHECK_OK(http_client_call(client, &call, &reply, &err));
+    CHECK_INT(seen, 200);
+    call.url = url_of("/missing");
+    CHECK(!http_client_call(client, &call, &reply, &err) && err.kind == LH_CORRUPT);
+    CHECK_INT(seen, 404);
+}
+
+TEST("silence after the request is noticed in time, a slow answer within it is waited for") {
+    OWNED(http_reply_close) HttpReply reply = {0};
+    HttpCall call = {.method = "PUT",
+                     .url = url_of("/mute"),
+                     .body = bytes_of(STR("x")),
+                     .answer_timeout_ms = 200};
+    int64_t start = clock_us();
+    CHECK(!http_client_call(client, &call, &reply, &err) && err.kind == LH_TIMEOUT);
+    CHECK((clock_us() - start) / 1000 < 700);
+    call.url = url_of("/slow");
+    call.answer_timeout_ms = 1000;
+    CHECK_OK(http_client_call(client, &call, &reply, &err));
+    CHECK_INT(reply.status, 200);
+}
+
+static bool give_slowly(void *context, void *buffer, size_t size, size_t *got, Err *why) {
+    usleep(60000);
+    return give_zeros(context, buffer, MIN(size, 1000), got, why);
+}
+
+TEST("a transfer that moves is never too slow, however long it takes") {
+    OWNED(http_reply_close) HttpReply reply = {0};
+    size_t left = 10000;
+    HttpCall call = {.method = "PUT",
+                     .url = url_of("/stream"),
+                     .source = give_slowly,
+                     .source_context = &left,
+                     .source_size = 10000,
+                     .answer_timeout_ms = 300,
+                     .stall_timeout_ms = 300};
+    CHECK_OK(http_client_call(client, &call, &reply, &err));
+    CHECK_STR(text_str(&reply.body), "10000");
 }

@@ -63,7 +63,7 @@ static void open_lake(void) {
                              .spill_bytes_max = 1 << 28,
                              .queries_max = 4};
     CHECK_OK(buckets_open(&(BucketsOptions){.items = buckets, .count = 2}, &lake.buckets, &err));
-    CHECK_OK(catalog_open(lake.buckets, &lake.catalog, &err));
+    CHECK_OK(catalog_open(lake.buckets, NULL, &lake.catalog, &err));
     CHECK_OK(engine_open(&options, lake.catalog, &lake.engine, &err));
     put("sales", "primary", COMMIT_CREATE,
         "SELECT n AS id, 'item ' || n AS \"Item Name\" FROM range(100) t(n)");
