@@ -7,6 +7,8 @@
 #include "storage/read_cache_entry.h"
 #include "vector/vector.h"
 
+#include <zstd.h>
+
 static Err err;
 static Arena arena;
 
@@ -135,6 +137,11 @@ static int64_t bytes_of_columns(const char *dataset, const char *columns) {
                                       "SELECT sum(total_compressed_size)::BIGINT FROM "
                                       "parquet_metadata('%s/%.*s') WHERE path_in_schema IN (%s)",
                                       lake.far, SHOW(files[0].key), columns));
+}
+
+TEST("a library whose reads are not those that are known is refused") {
+    CHECK(!file_reads_hook_library((void *)ZSTD_versionNumber, &err));
+    CHECK(err.kind == LH_IMPOSSIBLE && strstr(err.message, "no slot for 'open'"));
 }
 
 TEST("count(*) transfers the footer, in one request") {
