@@ -195,10 +195,10 @@ TEST("a read that fails answers with the bucket's words, and the next query work
     CHECK(err.kind == LH_OFFLINE && strstr(err.message, "the test's store is down"));
     CHECK(strstr(err.message, "wide") && !strstr(err.message, lake.far));
     forget();
-    lake.remote->fail_in = 1; /* the footer */
+    lake.remote->offline = true;
     CHECK(!ask("SELECT count(*) FROM many WHERE id < 7", &value));
     CHECK(err.kind == LH_OFFLINE && strstr(err.message, "the test's store is down"));
-    lake.remote->fail_in = 0;
+    lake.remote->offline = false;
     CHECK_INT(number("SELECT count(*) FROM wide WHERE c1 IS NOT NULL"), WIDE_ROWS);
     CHECK_INT(number("SELECT count(*) FROM many"), 25);
 }
