@@ -614,6 +614,9 @@ TEST("options that name no bucket are refused without asking anybody") {
     options = good;
     options.secret_ref = (Str){0};
     CHECK(!store_s3_check(&options, &err));
+    options = good; /* an address, which no bucket's name can stand before */
+    options.path_style = false;
+    CHECK(!store_s3_check(&options, &err));
     options = good;
     options.limits.part_bytes = 4 << 20;
     CHECK(!store_s3_check(&options, &err));
