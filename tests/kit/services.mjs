@@ -24,12 +24,15 @@ export function startService(script, env = {}) {
   return service
 }
 
-// {endpoints, endpoint, access, secret, dir, stop()}; env: OSDS, GATEWAYS, STORE, see tests/kit/ceph.
-export function startCeph(env = {}) {
-  const service = startService('ceph', { OWNER: String(process.pid), ...env })
+function startS3(script, env) {
+  const service = startService(script, { OWNER: String(process.pid), ...env })
   const [endpoints, access, secret] = service.line.split(' ')
   return Object.assign(service, { endpoints: endpoints.split(','), endpoint: endpoints.split(',')[0], access, secret })
 }
+
+// {endpoints, endpoint, access, secret, dir, stop()}; env: OSDS, GATEWAYS, STORE, see tests/kit/ceph.
+export const startCeph = (env = {}) => startS3('ceph', env)
+export const startSwift = () => startS3('swift', {})
 
 export const startPostgres = () => startService('postgres').line
 
