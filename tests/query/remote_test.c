@@ -77,7 +77,7 @@ static void open_lake(void) {
     CHECK_OK(buckets_open(&(BucketsOptions){.items = buckets, .count = 2}, &lake.buckets, &err));
     CHECK_OK(bucket_find(lake.buckets, STR("far"), &lake.held, &err));
     lake.remote = remote_make(bucket_store(lake.held), lake.cache);
-    CHECK_OK(catalog_open(lake.buckets, &lake.catalog, &err));
+    CHECK_OK(catalog_open(lake.buckets, NULL, &lake.catalog, &err));
     EngineOptions options = {.threads = 2,
                              .memory_bytes = 1 << 30,
                              .spill_dir = spill,
