@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define TABLE_SLOTS 16384
-#define OBJECT_SIZE_MAX ((uint64_t)1 << 46) /* the map of a larger one would not fit memory */
+#define OBJECT_SIZE_MAX ((uint64_t)1 << 43) /* its map takes 512 MiB */
 
 /* The table. Its slot is the hash of location and key, which the file's name begins with, so that
  * all versions of an object share a slot and a name leads there too. */
@@ -77,7 +77,7 @@ static CacheEntry *table_find(ReadCache *cache, Str location, Str key, const cha
 /* Entries. */
 
 static void entry_free(CacheEntry *entry) {
-    atomic_fetch_sub(&entry->cache->bytes, entry_bytes(entry));
+    atomic_fetch_sub(&entry->cache->bytes, entry->bytes);
     pthread_cond_destroy(&entry->changed);
     pthread_mutex_destroy(&entry->lock);
     free(entry->path);
@@ -108,7 +108,8 @@ static void name_entry(CacheEntry *entry, Str location, Str key) {
 static CacheEntry *entry_new(ReadCache *cache, Str location, Str key, const ObjectInfo *info) {
     CacheEntry *entry = calloc(1, sizeof *entry);
     size_t blocks = (size_t)((info->size + CACHE_BLOCK_SIZE - 1) / CACHE_BLOCK_SIZE);
-    if (!entry || !(entry->blocks = calloc(blocks + 1, 1))) abort();
+    if (!entry) abort();
+    entry->blocks = calloc(blocks + 1, 1); /* as large as a store says: make_file checks it */
     entry->cache = cache;
     memcpy(entry->etag, info->etag, sizeof entry->etag);
     entry->size = info->size;
@@ -122,6 +123,9 @@ static CacheEntry *entry_new(ReadCache *cache, Str location, Str key, const Obje
 
 static bool make_file(CacheEntry *entry, Err *err) {
     struct stat info;
+    if (!entry->blocks)
+        return err_set(err, LH_TOO_BIG, "'%.*s' has %llu bytes, for which there is no memory",
+                       SHOW(entry->key), (unsigned long long)entry->size);
     OWNED(fd_close) int fd = open(entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) return err_errno(err, "cannot make a file of the read cache");
     if (ftruncate(fd, (off_t)entry->size) == 0 && fstat(fd, &info) == 0) {
@@ -184,7 +188,7 @@ void entry_unlist(CacheEntry *entry) {
 static void evict_entry(ReadCache *cache, CacheEntry *entry) {
     if (entry->opens > 0) return;
     if (entry->holders > 0) {
-        if (!entry->whole) atomic_fetch_sub(&cache->bytes, entry_drop(entry));
+        if (!entry->whole) entry_drop(entry);
         return;
     }
     table_remove(cache, entry);

@@ -60,7 +60,8 @@ struct CacheEntry {
     pthread_cond_t changed; /* a fetch ended */
     CacheFile *files;       /* that hold it; fetches go through the store of the first */
     uint64_t failures;
-    Err *err; /* of the last failure, or NULL */
+    Err *err;      /* of the last failure, or NULL */
+    int64_t bytes; /* on disk */
     size_t block_count;
     _Atomic uint8_t *blocks; /* BlockState; PRESENT may be read without the lock */
 };
@@ -80,8 +81,7 @@ struct ReadCache {
  * requests when they are many. The caller holds the entry or has it open. */
 bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err);
 void entry_keep_time(const CacheEntry *entry, int fd);
-int64_t entry_bytes(CacheEntry *entry); /* on disk */
-int64_t entry_drop(CacheEntry *entry);  /* its blocks; nobody may be reading. Bytes that it freed */
+void entry_drop(CacheEntry *entry); /* its blocks, unless some are being fetched; nobody may read */
 
 /* read_cache.c, none with a lock held. */
 void cache_evict(ReadCache *cache, int64_t bytes_max);

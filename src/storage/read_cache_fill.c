@@ -124,9 +124,12 @@ static bool fetch_run(CacheEntry *entry, Run run, Err *err) {
     pthread_mutex_unlock(&entry->lock);
     bool ok = fetch(entry, through->store, run, err);
     if (!ok && (err->kind == LH_CONFLICT || err->kind == LH_MISSING)) entry_unlist(entry);
-    if (ok) atomic_fetch_add(&entry->cache->bytes, (int64_t)run_size(entry, run));
     pthread_mutex_lock(&entry->lock);
     through->busy--;
+    if (ok) {
+        entry->bytes += (int64_t)run_size(entry, run);
+        atomic_fetch_add(&entry->cache->bytes, (int64_t)run_size(entry, run));
+    }
     set_run(entry, run, ok ? BLOCK_PRESENT : BLOCK_ABSENT);
     if (!ok) note_failure(entry, err);
     pthread_cond_broadcast(&entry->changed);
@@ -182,24 +185,22 @@ bool entry_fill(CacheEntry *entry, uint64_t from, uint64_t count, Err *err) {
     return !range.failed || (*err = range.err, false);
 }
 
-int64_t entry_bytes(CacheEntry *entry) {
-    int64_t bytes = 0;
-    for (size_t i = 0; i < entry->block_count; i++)
-        if (state_of(entry, i) == BLOCK_PRESENT) bytes += (int64_t)run_size(entry, (Run){i, i + 1});
-    return bytes;
+static bool is_fetched(const CacheEntry *entry) {
+    for (const CacheFile *file = entry->files; file; file = file->next)
+        if (file->busy > 0) return true;
+    return false;
 }
 
-int64_t entry_drop(CacheEntry *entry) {
-    int64_t freed = 0;
+void entry_drop(CacheEntry *entry) {
+    OWNED(fd_close) int fd = -1;
+    Err ignored;
     pthread_mutex_lock(&entry->lock);
-    int64_t bytes = entry_bytes(entry);
-    OWNED(fd_close) int fd = bytes ? open(entry->path, O_WRONLY | O_CLOEXEC) : -1;
-    if (fd >= 0 &&
+    if (entry->bytes > 0 && !is_fetched(entry) && open_file(entry, &fd, &ignored) &&
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)entry->size) == 0) {
         entry_keep_time(entry, fd);
         set_run(entry, (Run){0, entry->block_count}, BLOCK_ABSENT);
-        freed = bytes;
+        atomic_fetch_sub(&entry->cache->bytes, entry->bytes);
+        entry->bytes = 0;
     }
     pthread_mutex_unlock(&entry->lock);
-    return freed;
 }
