@@ -20,8 +20,9 @@
 #define CHANGE_TRIES_MAX 20 /* each lost to a change by another server */
 #define READ_AGAIN_US 1000000
 #define CACHE_BYTES_DEFAULT ((int64_t)10 << 30)
-#define CLOSE_WAIT_MS 500      /* for probes of local buckets: a dead mount may never answer */
-#define CLOSE_S3_WAIT_MS 30000 /* for those of S3 ones, which end by their own time-outs */
+#define CLOSE_WAIT_MS 30000 /* for probes of S3 buckets, which end by their own time-outs */
+
+_Atomic int far_probes;
 
 Bucket *bucket_hold(Bucket *bucket) {
     bucket->holders++;
@@ -484,28 +485,24 @@ bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err) {
     return true;
 }
 
-/* Probes that are still on their way hold their buckets and use the read cache. */
-static bool wait_alone(Bucket *bucket) {
-    int64_t wait_ms = bucket->local ? CLOSE_WAIT_MS : CLOSE_S3_WAIT_MS;
-    for (int64_t ms = 0; bucket->holders > 1 && ms < wait_ms; ms += 5)
+/* Those of local buckets are not waited for: a dead mount may never answer, and they hold all that
+ * they use. */
+static bool wait_for_probes(void) {
+    for (int ms = 0; far_probes > 0 && ms < CLOSE_WAIT_MS; ms += 5)
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    return bucket->holders == 1;
+    return far_probes == 0;
 }
 
 void buckets_close(Buckets **closing) {
     Buckets *buckets = *closing;
-    bool alone = true;
     if (!buckets) return;
     buckets_watch_close(buckets);
     errors_close(&buckets->errors);
     markers_close(&buckets->markers);
     bucket_release(&buckets->rescue);
     bucket_release(&buckets->primary);
-    for (size_t i = 0; i < buckets->len; i++) {
-        alone = (wait_alone(buckets->items[i]) || buckets->items[i]->local) && alone;
-        bucket_release(&buckets->items[i]);
-    }
-    if (alone)
+    for (size_t i = 0; i < buckets->len; i++) bucket_release(&buckets->items[i]);
+    if (wait_for_probes())
         read_cache_close(&buckets->cache);
     else
         log_warn("a request to a bucket is still under way: the read cache stays open");

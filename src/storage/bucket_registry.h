@@ -53,6 +53,10 @@ struct Buckets {
     pthread_cond_t closed;
 };
 
+/* Probes of S3 buckets, each on a thread of its own, that have not come back: they use the read
+ * cache and the secrets, whether their bucket is still listed or not. */
+extern _Atomic int far_probes;
+
 /* bucket.c */
 Bucket *bucket_hold(Bucket *bucket);
 /* As bucket_find, by the list alone. NULL when unknown. */

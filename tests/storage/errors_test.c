@@ -142,6 +142,27 @@ TEST("batches that a crashed compaction left beside the merged one show nothing 
     CHECK_INT(json_get_int(compact(journal, &arena), "events", 0), 3);
 }
 
+TEST("a damaged batch is left as it is by a compaction that merges the others") {
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    OWNED(errors_close) ErrorJournal *journal = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    ObjectList after;
+    ListOptions options = {.prefix = STR("_lakehouse/errors/"), .limit = 10};
+    Str damaged = STR("_lakehouse/errors/00000000000000000001-0000000000000001.log");
+    CHECK_OK(store_write(store, damaged, bytes_of(STR("not framed")), NULL, &err));
+    errors_open(&(ErrorsOptions){.store = store}, &journal);
+    for (int i = 0; i < 3; i++) {
+        add(journal, "a", "key", false);
+        CHECK_OK(errors_flush(journal, &err));
+    }
+    const Json *done = compact(journal, &arena);
+    CHECK_INT(json_get_int(done, "events", 0), 3);
+    CHECK_INT(json_get_int(done, "files_after", 0), 2);
+    CHECK_OK(store_list(store, &options, &arena, &after, &err));
+    CHECK_INT(after.object_count, 2);
+    CHECK_STR(after.objects[0].key, damaged.data);
+}
+
 TEST("while the primary is away events wait, and are written once it is back") {
     const char *dir = kit_dir();
     char root[128], away[128];
