@@ -321,11 +321,13 @@ static bool try_out(Bucket *bucket, Err *err) {
                     why.message);
 }
 
-bool bucket_add(Buckets *buckets, const BucketOptions *options, Err *err) {
-    if (!bucket_options_check(buckets, options, err)) return false;
+bool bucket_add(Buckets *buckets, const BucketOptions *asked, Err *err) {
+    BucketOptions options = *asked;
+    char root[PATH_MAX];
+    if (!bucket_options_check(buckets, asked, err) || !bucket_options_resolve(&options, root, err))
+        return false;
     OWNED(bucket_release)
-    Bucket *bucket = bucket_new(buckets, options, BUCKET_PLAIN, false, report);
-    if (!bucket_root_resolve(bucket, err)) return false;
+    Bucket *bucket = bucket_new(buckets, &options, BUCKET_PLAIN, false, report);
     pthread_rwlock_rdlock(&buckets->lock); /* before a folder is made for one that is refused */
     bool admitted = list_admits(buckets, bucket, err);
     pthread_rwlock_unlock(&buckets->lock);
@@ -358,11 +360,14 @@ static BucketRole role_of(Str name, Str rescue) {
     return rescue.len && str_equal(name, rescue) ? BUCKET_RESCUE : BUCKET_PLAIN;
 }
 
-static bool open_configured(Buckets *buckets, const BucketOptions *options, Str rescue, Err *err) {
-    if (!bucket_options_check(buckets, options, err)) return false;
+static bool open_configured(Buckets *buckets, BucketOptions options, Str rescue, Err *err) {
+    char root[PATH_MAX];
+    if (!bucket_options_check(buckets, &options, err) ||
+        !bucket_options_resolve(&options, root, err))
+        return false;
     OWNED(bucket_release)
-    Bucket *bucket = bucket_new(buckets, options, role_of(options->name, rescue), true, report);
-    if (!bucket_root_resolve(bucket, err) || !list_admits(buckets, bucket, err)) return false;
+    Bucket *bucket = bucket_new(buckets, &options, role_of(options.name, rescue), true, report);
+    if (!list_admits(buckets, bucket, err)) return false;
     if (bucket->role == BUCKET_PRIMARY) buckets->primary = bucket_hold(bucket);
     if (bucket->role == BUCKET_RESCUE) buckets->rescue = bucket_hold(bucket);
     list_add(buckets, TAKE(bucket));
@@ -372,7 +377,7 @@ static bool open_configured(Buckets *buckets, const BucketOptions *options, Str 
 static bool open_all_configured(Buckets *buckets, const BucketsOptions *options, Err *err) {
     Str rescue = options->rescue;
     for (size_t i = 0; i < options->count; i++)
-        if (!open_configured(buckets, &options->items[i], rescue, err)) return false;
+        if (!open_configured(buckets, options->items[i], rescue, err)) return false;
     if (!buckets->primary)
         return err_set(err, LH_INVALID, "no bucket is named 'primary': it is the default home");
     if (rescue.len && !buckets->rescue)

@@ -71,8 +71,8 @@ bool bucket_options_check(const Buckets *buckets, const BucketOptions *options, 
 /* `options` are checked. Holds nothing of the store yet. */
 Bucket *bucket_new(Buckets *buckets, const BucketOptions *options, BucketRole role, bool configured,
                    GuardReport *report);
-/* The root as the kernel sees it. */
-bool bucket_root_resolve(Bucket *bucket, Err *err);
+/* Puts a local root as the kernel sees it into `root`, and into the options. */
+bool bucket_options_resolve(BucketOptions *options, char root[PATH_MAX], Err *err);
 /* Two buckets over the same objects: LH_CONFLICT. */
 bool bucket_is_apart(const Bucket *bucket, const Bucket *other, Err *err);
 void bucket_options_write(const Bucket *bucket, JsonWriter *w); /* as buckets.json has it */

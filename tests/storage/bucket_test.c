@@ -428,6 +428,13 @@ TEST("the list of buckets says where they are, what they honour and whether they
     CHECK_STR(json_get_text(primary, "location", STR("")), location);
     CHECK_STR(json_get_text(primary, "breaker", STR("")), "closed");
     CHECK(json_get_flag(primary, "conditional_writes", false));
+    char relative[200];
+    snprintf(relative, sizeof relative, "%s/../more", home.primary);
+    BucketOptions more = {STR("more"), STR("local"), str_from(relative)};
+    CHECK_OK(dir_make(home.more, &err));
+    CHECK_OK(bucket_add(buckets, &more, &err));
+    snprintf(location, sizeof location, "file://%s", home.more);
+    CHECK_STR(store_location(store_of(buckets, "more")), location);
 }
 
 TEST("a fallback follows the rule that is asked for, for heads too") {
