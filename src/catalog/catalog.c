@@ -196,13 +196,13 @@ static bool stand_anew(Catalog *catalog, Entry *entry, Standing *out, Err *err) 
 /* A bucket that ignores conditions would let two commits take the same pointer. */
 bool home_check(Catalog *catalog, Bucket *home, Err *err) {
     if (!catalog->pointers->ops->needs_if_absent) return true;
-    if (store_abilities(bucket_store(home)).if_absent) return true;
+    if (store_check_condition(bucket_store(home), &(PutCondition){.if_absent = true}, err))
+        return true;
     Str name = bucket_name(home);
-    return err_code(
-        err, LH_IMPOSSIBLE, "no_conditional_writes",
-        "the bucket '%.*s' does not honour If-None-Match, which commits rely on: choose "
-        "another bucket, or set [catalog] pointer = \"postgres\"",
-        SHOW(name));
+    return err_while(err,
+                     "commits in the bucket '%.*s' need another bucket, or [catalog] pointer = "
+                     "\"postgres\"",
+                     SHOW(name));
 }
 
 bool entry_stand(Catalog *catalog, Entry *entry, Standing *out, Err *err) {
@@ -248,6 +248,10 @@ bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err 
         return table_at_version(standing.table, version, out, err);
     *out = TAKE(standing.table);
     return true;
+}
+
+bool dataset_is_free(const Err *why) {
+    return why->kind == LH_MISSING || (why->code && strcmp(why->code, DATASET_UNREACHABLE) == 0);
 }
 
 /* Listing. */

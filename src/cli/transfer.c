@@ -72,27 +72,31 @@ bool send_file(Cli *cli, Str file, HttpCall call, HttpReply *out, Err *err) {
     return ok;
 }
 
-/* The rescue rule is worth a word: what came is not from where it was asked for. */
-static void note_rescue(Cli *cli, const HttpReply *reply) {
-    Str rest = text_str(&reply->headers);
-    while (rest.len) {
-        Str value = str_until(&rest, '\n'), name = str_until(&value, ':');
-        value = arena_copy(&cli->arena, str_trim(value));
-        if (str_equal_nocase(name, STR("x-lakehouse-served-by")))
-            fprintf(stderr, "lakehouse: read from the rescue bucket '%.*s'\n", SHOW(value));
-    }
+/* How much there is to come, for the bar; and the rescue rule is worth a word: what comes is not from
+ * where it was asked for. */
+static bool read_head(void *context, int status, Str headers, Err *err) {
+    Transfer *t = context;
+    uint64_t total;
+    (void)err;
+    if (status / 100 != 2) return true;
+    if (str_to_u64(http_header(headers, "content-length"), &total) && total <= INT64_MAX)
+        t->total = (int64_t)total;
+    Str server = http_header(headers, "x-lakehouse-served-by");
+    if (server.len)
+        fprintf(stderr, "lakehouse: read from the rescue bucket '%.*s'\n", SHOW(server));
+    return true;
 }
 
 static bool receive(Cli *cli, int fd, HttpCall call, Err *err) {
     OWNED(http_reply_close) HttpReply reply = {0};
     Transfer t = {.fd = fd, .total = -1, .progress = progress_start()};
+    call.head = read_head;
     call.sink = write_piece;
     call.sink_context = &t;
     call.progress = show;
     call.progress_context = &t;
     bool ok = session_call(cli, call, &reply, err);
     progress_end(&t.progress);
-    if (ok) note_rescue(cli, &reply);
     return ok;
 }
 

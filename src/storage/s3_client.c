@@ -18,6 +18,7 @@
 #define PAUSE_MS_MAX 2000
 #define SKEW_S_MAX 300 /* servers refuse 15 minutes */
 #define HEADERS_MAX 24
+#define ERROR_SIZE_MAX 4096
 
 const S3Limits s3_limits_default = {.part_bytes = 8 << 20,
                                     .parallel = 4,
@@ -55,6 +56,15 @@ static bool host_is_valid(Str host) {
     return closed && name.len > 0 && only(name, bracketed ? ":." : ".-");
 }
 
+/* Of a machine, so that a bucket's name cannot stand before it. */
+static bool is_address(Str host) {
+    for (size_t i = 0; i < host.len && host.data[i] != '['; i++)
+        if ((host.data[i] < '0' || host.data[i] > '9') && host.data[i] != '.' &&
+            host.data[i] != ':')
+            return false;
+    return true;
+}
+
 static bool endpoint_check(Str endpoint, Str *host, bool *tls, Err *err) {
     Str http = STR("http://"), https = STR("https://");
     *tls = str_starts(endpoint, https);
@@ -74,7 +84,7 @@ bool store_s3_check(const S3Options *options, Err *err) {
         return bad(err, "an S3 bucket's name has 3 to 63 letters, digits, dots and hyphens",
                    bucket);
     if (!endpoint_check(options->endpoint, &host, &tls, err)) return false;
-    if (!options->path_style && str_starts(host, STR("[")))
+    if (!options->path_style && is_address(host))
         return bad(err, "an address needs path_style = true", options->endpoint);
     if (!only(options->region, "-_")) return bad(err, "a region is a word", options->region);
     if (options->secret_ref.len == 0)
@@ -346,7 +356,14 @@ static bool pair_changed(S3Client *client, const S3Answer *answer, uint64_t gene
 
 static void note(S3Client *client, S3Answer *answer) {
     int status = answer->status = answer->reply.status;
-    s3_xml_error(text_bytes(&answer->reply.body), &answer->error);
+    Str headers = text_str(&answer->reply.headers);
+    /* A success may be an error after all (completing an upload), but a list is never read twice.
+     */
+    if (status / 100 != 2 || answer->reply.body.len <= ERROR_SIZE_MAX)
+        s3_xml_error(text_bytes(&answer->reply.body), &answer->error);
+    if (status / 100 != 2 && !answer->error.region[0])
+        s3_word(http_header(headers, "x-amz-bucket-region"), answer->error.region,
+                sizeof answer->error.region);
     answer->unknown = status >= 500;
     if (status < 500) client->down = false;
     bool found = status / 100 == 2 || status == 412 || status == 416 ||

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #define S3_PARALLEL_MAX 32 /* transfers of one object */
-#define S3_IDLE_MAX 64     /* connections kept; the one used last is used first */
+#define S3_IDLE_MAX 32     /* connections kept, 512 KiB each; the one used last is used first */
 
 typedef struct S3Client {
     _Atomic int holders;

@@ -1,6 +1,8 @@
 /* Multipart upload: create, parts side by side, complete. The parts wait in a ring of `parallel`
  * slots, so that memory is `parallel` parts and the buffer being filled. The id of this write goes
- * along as metadata: when the answer to "complete" is lost, a look at the object tells. */
+ * along as metadata: when the answer to "complete" is lost, a look at the object tells. When the
+ * one to "create" is, the upload it made is empty and nobody knows its id: it stays until the
+ * bucket's own rule for incomplete uploads removes it. */
 #include "storage/s3_store.h"
 
 #include <stdio.h>

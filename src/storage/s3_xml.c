@@ -103,7 +103,7 @@ bool s3_etag(Str text, char out[STORE_ETAG_SIZE]) {
 
 /* Errors. */
 
-static void take_word(Str text, char *out, size_t size) {
+void s3_word(Str text, char *out, size_t size) {
     size_t len = 0;
     for (size_t i = 0; i < text.len && len + 1 < size; i++) {
         char c = text.data[i];
@@ -115,8 +115,8 @@ static void take_word(Str text, char *out, size_t size) {
 
 static bool visit_error(void *context, Str path, Str text) {
     S3Error *error = context;
-    if (str_is(path, "Error/Code")) take_word(text, error->code, sizeof error->code);
-    if (str_is(path, "Error/Region")) take_word(text, error->region, sizeof error->region);
+    if (str_is(path, "Error/Code")) s3_word(text, error->code, sizeof error->code);
+    if (str_is(path, "Error/Region")) s3_word(text, error->region, sizeof error->region);
     return true;
 }
 

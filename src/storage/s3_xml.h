@@ -11,6 +11,7 @@ typedef struct S3Error {
 } S3Error;
 /* Leaves it empty when the bytes are no error document. */
 void s3_xml_error(Bytes data, S3Error *out);
+void s3_word(Str text, char *out, size_t size); /* of its letters, digits, '-', '_' */
 
 /* One page of ListObjectsV2 asked for with encoding-type=url; keys are decoded. In the arena. */
 typedef struct S3Page {

@@ -62,8 +62,7 @@ int object_take_fd(ObjectReader *reader) {
     return reader->ops->reader_take_fd(reader);
 }
 
-/* A condition that the store would ignore is refused before a byte is sent. */
-static bool condition_check(Store *store, const PutCondition *condition, Err *err) {
+bool store_check_condition(Store *store, const PutCondition *condition, Err *err) {
     if (!condition || (!condition->if_absent && condition->if_match.len == 0)) return true;
     StoreAbilities can = store_abilities(store);
     bool ok =
@@ -76,7 +75,7 @@ static bool condition_check(Store *store, const PutCondition *condition, Err *er
 
 bool store_create(Store *store, Str key, const PutCondition *condition, ObjectWriter **out,
                   Err *err) {
-    return key_check(key, err) && condition_check(store, condition, err) &&
+    return key_check(key, err) && store_check_condition(store, condition, err) &&
            store->ops->create(store, key, condition, out, err);
 }
 
@@ -194,7 +193,7 @@ bool store_staging(Store *store, char out[PATH_MAX], Err *err) {
 bool store_adopt(Store *store, const char *path, Str key, const PutCondition *condition,
                  ObjectInfo *out, Err *err) {
     ObjectInfo info;
-    if (!key_check(key, err) || !condition_check(store, condition, err)) return false;
+    if (!key_check(key, err) || !store_check_condition(store, condition, err)) return false;
     if (!store->ops->adopt(store, path, key, condition, &info, err)) return false;
     if (out) *out = info;
     return true;

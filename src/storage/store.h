@@ -69,6 +69,8 @@ typedef struct StoreAbilities {
     bool unknown; /* out of reach: a conditional write says so itself */
 } StoreAbilities;
 StoreAbilities store_abilities(Store *store);
+/* That check alone, before work that ends in such a write. */
+bool store_check_condition(Store *store, const PutCondition *condition, Err *err);
 Str store_location(const Store *store); /* for people: file:///srv/lake, s3://b/prefix */
 
 /* Whole objects. size_max guards memory. */

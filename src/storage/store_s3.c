@@ -30,7 +30,12 @@ bool s3_head(S3Client *client, const S3Name *name, ObjectInfo *out, char write_i
     if (answer.status != 200)
         return s3_head_refused(client, &answer, call.key, str_from(name->shown), err);
     Str headers = text_str(&answer.reply.headers);
-    if (!s3_info(headers, out, err)) return false;
+    ObjectInfo info;
+    if (!s3_info(headers, &info, err)) return false;
+    if (!str_to_u64(http_header(headers, "content-length"), &info.size))
+        return err_code(err, LH_CORRUPT, "bad_answer",
+                        "the bucket's server did not say the size of '%s'", name->shown);
+    *out = info;
     if (write_id) snprintf(write_id, UUID_SIZE, "%.*s", SHOW(http_header(headers, S3_WRITE_ID)));
     return true;
 }

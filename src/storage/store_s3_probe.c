@@ -119,7 +119,8 @@ bool s3_conditions_check(S3Store *store, const PutCondition *condition, Err *err
     if (!condition || (!condition->if_absent && condition->if_match.len == 0)) return true;
     if (!s3_find_abilities(store, err))
         return err_while(err, "conditional writes need a look at the bucket first");
-    bool ok = condition->if_absent ? store->if_absent : store->if_match;
+    bool ok = (!condition->if_absent || store->if_absent) &&
+              (condition->if_match.len == 0 || store->if_match);
     return ok || err_code(err, LH_IMPOSSIBLE, "no_conditional_writes",
                           "'%s' does not honour conditional writes", store->location);
 }

@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define FIRST_BYTES (1u << 20)
-#define JUMP_BYTES (256u << 10) /* at least, for a read that was not expected */
+#define FROM_MAX ((uint64_t)1 << 62) /* far behind the end of any object */
+#define JUMP_BYTES (256u << 10)      /* at least, for a read that was not expected */
 
 typedef struct S3Reader S3Reader;
 typedef struct Window Window;
@@ -133,7 +134,7 @@ bool s3_store_open(Store *base, Str key, const ReadHint *hint, ObjectReader **ou
     OWNED(object_close) ObjectReader *closing = &reader->reader;
     uint64_t most = (uint64_t)store->client->limits.part_bytes, count = hint->count;
     if (count == 0 || count > most) count = FIRST_BYTES;
-    Window *window = window_add(reader, hint->from, count);
+    Window *window = window_add(reader, MIN(hint->from, FROM_MAX), count);
     window_run(&window->task);
     if (!window->ok) {
         *err = window->err;

@@ -93,7 +93,9 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
     if (!name_check(spec->index, err)) return false;
     if (!catalog_load(b->indexes->catalog, spec->dataset, 0, &b->table, err)) return false;
     if (!choose_id_column(b, spec->id_column, err) || !check_columns(b, err)) return false;
-    if (!bucket_find(b->indexes->buckets, spec->bucket, &b->bucket, err)) return false;
+    if (!bucket_find(b->indexes->buckets, spec->bucket, &b->bucket, err) ||
+        !store_check_condition(bucket_store(b->bucket), &(PutCondition){.if_absent = true}, err))
+        return false;
     b->meta.dataset_version = table_version(b->table);
     if (spec->vector_column.len) return true;
     b->meta.model = spec->model;

@@ -2,10 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freshDir } from './server.mjs'
+import { atFinish, freshDir } from './server.mjs'
 
 const running = new Set()
-process.on('exit', () => { for (const service of running) service.stop() }) // also when a test breaks
+const stopAll = () => { for (const service of running) service.stop() }
+atFinish(stopAll)
+process.on('exit', stopAll) // when a test breaks
 
 function run(script, verb, dir, env) {
   return execFileSync(join('tests/kit', script), [verb, dir],
@@ -22,12 +24,15 @@ export function startService(script, env = {}) {
   return service
 }
 
-// {endpoints, endpoint, access, secret, dir, stop()}; env: OSDS, GATEWAYS, STORE, see tests/kit/ceph.
-export function startCeph(env = {}) {
-  const service = startService('ceph', { OWNER: String(process.pid), ...env })
+function startS3(script, env) {
+  const service = startService(script, { OWNER: String(process.pid), ...env })
   const [endpoints, access, secret] = service.line.split(' ')
   return Object.assign(service, { endpoints: endpoints.split(','), endpoint: endpoints.split(',')[0], access, secret })
 }
+
+// {endpoints, endpoint, access, secret, dir, stop()}; env: OSDS, GATEWAYS, STORE, see tests/kit/ceph.
+export const startCeph = (env = {}) => startS3('ceph', env)
+export const startSwift = () => startS3('swift', {})
 
 export const startPostgres = () => startService('postgres').line
 

@@ -7,6 +7,8 @@
 #include "storage/read_cache_entry.h"
 #include "vector/vector.h"
 
+#include <zstd.h>
+
 static Err err;
 static Arena arena;
 
@@ -137,6 +139,11 @@ static int64_t bytes_of_columns(const char *dataset, const char *columns) {
                                       lake.far, SHOW(files[0].key), columns));
 }
 
+TEST("a library whose reads are not those that are known is refused") {
+    CHECK(!file_reads_hook_library((void *)ZSTD_versionNumber, &err));
+    CHECK(err.kind == LH_IMPOSSIBLE && strstr(err.message, "no slot for 'open'"));
+}
+
 TEST("count(*) transfers the footer, in one request") {
     forget();
     CHECK_INT(number("SELECT count(*) FROM wide"), WIDE_ROWS);
@@ -188,10 +195,10 @@ TEST("a read that fails answers with the bucket's words, and the next query work
     CHECK(err.kind == LH_OFFLINE && strstr(err.message, "the test's store is down"));
     CHECK(strstr(err.message, "wide") && !strstr(err.message, lake.far));
     forget();
-    lake.remote->fail_in = 1; /* the footer */
+    lake.remote->offline = true;
     CHECK(!ask("SELECT count(*) FROM many WHERE id < 7", &value));
     CHECK(err.kind == LH_OFFLINE && strstr(err.message, "the test's store is down"));
-    lake.remote->fail_in = 0;
+    lake.remote->offline = false;
     CHECK_INT(number("SELECT count(*) FROM wide WHERE c1 IS NOT NULL"), WIDE_ROWS);
     CHECK_INT(number("SELECT count(*) FROM many"), 25);
 }

@@ -3,10 +3,23 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
-#define OBJECT_SIZE ((size_t)3 << 20)
+#define OBJECT_SIZE ((size_t)1 << 20)
+#define LONG_SIZE ((size_t)3 << 20)
 
 static Err err;
+
+/* The disk is full for the next writes of the cache. */
+static _Atomic int full_writes;
+
+__attribute__((visibility("default"))) ssize_t pwrite(int fd, const void *data, size_t size,
+                                                      off_t at) {
+    int left = full_writes;
+    while (left > 0 && !atomic_compare_exchange_weak(&full_writes, &left, left - 1)) continue;
+    if (left > 0) return errno = ENOSPC, -1;
+    return syscall(SYS_pwrite64, fd, data, size, at);
+}
 
 typedef struct Far {
     char dir[128], root[128];
@@ -94,13 +107,13 @@ TEST("a read fetches its own range once, the end of the file with what stands be
     OWNED(hooked_close) int fd = -1;
     struct stat info;
     far_open(&far, 1 << 30);
-    put(&far, 1, OBJECT_SIZE);
+    put(&far, 1, LONG_SIZE);
     CHECK_OK(hold(&far, 1, LOCAL_RANGES, true, &file));
     CHECK((fd = hooked_open(file)) >= 0);
-    CHECK(fstat(fd, &info) == 0 && (size_t)info.st_size == OBJECT_SIZE);
-    CHECK_INT(far.remote->requests, 0);
-    CHECK_INT(read_at(fd, 1, OBJECT_SIZE - 8, 8), 1);
-    CHECK_INT(read_at(fd, 1, OBJECT_SIZE - 60000, 60000), 1);
+    CHECK(fstat(fd, &info) == 0 && (size_t)info.st_size == LONG_SIZE);
+    CHECK_INT(far.remote->requests, 1);
+    CHECK_INT(read_at(fd, 1, LONG_SIZE - 8, 8), 1);
+    CHECK_INT(read_at(fd, 1, LONG_SIZE - 60000, 60000), 1);
     CHECK_INT(far.remote->requests, 1);
     CHECK(far.remote->bytes <= 80 << 10);
     remote_reset(far.remote);
@@ -109,8 +122,8 @@ TEST("a read fetches its own range once, the end of the file with what stands be
     CHECK_INT(read_at(fd, 1, 1050000, 10), 1);
     CHECK_INT(far.remote->requests, 1);
     CHECK(far.remote->bytes <= 90000 + (32 << 10));
-    CHECK(fstat(fd, &info) == 0 && (int64_t)info.st_blocks * 512 < (int64_t)OBJECT_SIZE / 4);
-    CHECK(read_cache_bytes(far.cache) < (int64_t)OBJECT_SIZE / 4);
+    CHECK(fstat(fd, &info) == 0 && (int64_t)info.st_blocks * 512 < (int64_t)LONG_SIZE / 4);
+    CHECK(read_cache_bytes(far.cache) < (int64_t)LONG_SIZE / 4);
 }
 
 TEST("a descriptor or path that is none of the cache's costs nothing and is never refused") {
@@ -177,11 +190,12 @@ TEST("a failed fetch says why, and the next one succeeds") {
     CHECK_OK(hold(&far, 1, LOCAL_RANGES, true, &file));
     CHECK((fd = hooked_open(file)) >= 0);
     CHECK(local_file_check(file, &err));
+    int64_t before = read_cache_bytes(far.cache);
     far.remote->fail_in = 1;
     errno = 0;
     CHECK(read_at(fd, 1, 0, 100) == -1 && errno == EIO);
     CHECK(!local_file_check(file, &err) && err.kind == LH_OFFLINE && strstr(err.message, "down"));
-    CHECK_INT(read_cache_bytes(far.cache), 0);
+    CHECK_INT(read_cache_bytes(far.cache), before);
     CHECK_INT(read_at(fd, 1, 0, 100), 1);
     CHECK_OK(hold(&far, 1, LOCAL_RANGES, true, &later));
     CHECK(local_file_check(later, &err));
@@ -196,17 +210,17 @@ TEST("an object that changed is refused, and read anew by who comes next") {
     OWNED(far_close) Far far = {0};
     LocalFile *file, *later;
     far_open(&far, 1 << 30);
-    put(&far, 1, OBJECT_SIZE);
+    put(&far, 1, LONG_SIZE);
     CHECK_OK(hold(&far, 1, LOCAL_RANGES, true, &file));
     int fd = hooked_open(file);
     CHECK_INT(read_at(fd, 1, 0, 100), 1);
-    put(&far, 1, OBJECT_SIZE + 1);
+    put(&far, 1, LONG_SIZE + 1);
     CHECK_INT(read_at(fd, 1, 0, 100), 1);
     CHECK(read_at(fd, 1, 1 << 20, 100) == -1 && errno == ESTALE);
     CHECK(!local_file_check(file, &err) && err.kind == LH_CONFLICT);
     CHECK_OK(hold(&far, 1, LOCAL_RANGES, true, &later));
     int fresh = hooked_open(later);
-    CHECK_INT(read_at(fresh, 1, OBJECT_SIZE - 99, 100), 1);
+    CHECK_INT(read_at(fresh, 1, LONG_SIZE - 99, 100), 1);
     CHECK_INT(read_at(fd, 1, 50, 100), 1); /* what it has, it has */
     hooked_close(&fd);
     hooked_close(&fresh);
@@ -262,6 +276,26 @@ TEST("the least recently used goes first; what is open stays, what is only held 
     local_file_close(&open_one);
 }
 
+TEST("a full disk evicts and tries again, and is said when that was not enough") {
+    OWNED(far_close) Far far = {0};
+    LocalFile *file, *other;
+    far_open(&far, 1 << 30);
+    put(&far, 1, OBJECT_SIZE);
+    put(&far, 2, OBJECT_SIZE);
+    CHECK_OK(hold(&far, 1, LOCAL_WHOLE, true, &file));
+    local_file_close(&file);
+    full_writes = 1;
+    CHECK_OK(hold(&far, 2, LOCAL_WHOLE, true, &other));
+    CHECK(is_whole(other, 2, OBJECT_SIZE));
+    CHECK_INT(read_cache_bytes(far.cache), OBJECT_SIZE);
+    full_writes = 2;
+    CHECK(!hold(&far, 1, LOCAL_WHOLE, true, &file) && err.kind == LH_FULL);
+    CHECK(is_whole(other, 2, OBJECT_SIZE));
+    local_file_close(&other);
+    CHECK_OK(hold(&far, 1, LOCAL_WHOLE, true, &file));
+    local_file_close(&file);
+}
+
 TEST("a mapped file stays as it is when its entry is evicted") {
     OWNED(far_close) Far far = {0};
     LocalFile *file, *again;
@@ -305,7 +339,7 @@ TEST("a cache that opens is empty, and leaves nothing when it closes") {
 
 #define OBJECTS 6
 #define READERS 16
-#define READS 150
+#define READS 60
 
 typedef struct Reader {
     Far *far;
@@ -379,7 +413,7 @@ TEST("they see no wrong byte either when requests fail now and then") {
     int wrong, refused;
     far_open(&far, 2 * OBJECT_SIZE);
     for (unsigned n = 0; n < OBJECTS; n++) put(&far, n, OBJECT_SIZE);
-    far.remote->fail_in = 40;
+    far.remote->fail_in = 15;
     run_readers(&far, &wrong, &refused);
     CHECK_INT(wrong, 0);
     CHECK(refused > 0);

@@ -323,6 +323,7 @@ TEST("a reader goes on when its store is closed") {
     }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static size_t resident(void) {
     size_t pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -331,7 +332,6 @@ static size_t resident(void) {
     return pages * 4096;
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST("300 MiB pass through writer and reader in less than 56 MiB of memory") {
     OWNED(store_close) Store *store = contract_store();
     OWNED(arena_close) Arena arena = {0};
@@ -550,13 +550,13 @@ TEST("a quota that is used up is no space left, of parts too, and leaves no uplo
     options.bucket = STR("poor");
     CHECK_INT(kit_s3_request(&options, "PUT", "", NULL, NULL, NULL), 200);
     OWNED(store_close) Store *store = open_store(&options);
-    CHECK(!store_write(store, STR("big"), pattern(&arena, 30 * MIB), NULL, &err));
-    CHECK_INT(err.kind, LH_FULL);
-    check_says("quota");
-    bool ok = true;
-    for (char key[] = "a"; ok && *key < 'f'; key[0]++)
+    bool ok = true; /* Ceph counts a little late */
+    for (char key[] = "a"; ok && *key < 'p'; key[0]++)
         ok = store_write(store, str_from(key), data, NULL, &err);
     CHECK(!ok);
+    CHECK_INT(err.kind, LH_FULL);
+    check_says("quota");
+    CHECK(!store_write(store, STR("big"), pattern(&arena, 30 * MIB), NULL, &err));
     CHECK_INT(err.kind, LH_FULL);
     CHECK_INT(kit_s3_request(&options, "GET", "", "uploads=", NULL, &body), 200);
     CHECK(!str_find(text_str(&body), STR("<Upload>"), &at));
@@ -613,6 +613,9 @@ TEST("options that name no bucket are refused without asking anybody") {
     CHECK(!store_s3_check(&options, &err));
     options = good;
     options.secret_ref = (Str){0};
+    CHECK(!store_s3_check(&options, &err));
+    options = good; /* an address, which no bucket's name can stand before */
+    options.path_style = false;
     CHECK(!store_s3_check(&options, &err));
     options = good;
     options.limits.part_bytes = 4 << 20;
