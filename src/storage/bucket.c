@@ -20,8 +20,9 @@
 #define CHANGE_TRIES_MAX 20 /* each lost to a change by another server */
 #define READ_AGAIN_US 1000000
 #define CACHE_BYTES_DEFAULT ((int64_t)10 << 30)
-#define CLOSE_WAIT_MS 500      /* for probes of local buckets: a dead mount may never answer */
-#define CLOSE_S3_WAIT_MS 30000 /* for those of S3 ones, which end by their own time-outs */
+#define CLOSE_WAIT_MS 30000 /* for probes of S3 buckets, which end by their own time-outs */
+
+_Atomic int far_probes;
 
 Bucket *bucket_hold(Bucket *bucket) {
     bucket->holders++;
@@ -320,11 +321,13 @@ static bool try_out(Bucket *bucket, Err *err) {
                     why.message);
 }
 
-bool bucket_add(Buckets *buckets, const BucketOptions *options, Err *err) {
-    if (!bucket_options_check(buckets, options, err)) return false;
+bool bucket_add(Buckets *buckets, const BucketOptions *asked, Err *err) {
+    BucketOptions options = *asked;
+    char root[PATH_MAX];
+    if (!bucket_options_check(buckets, asked, err) || !bucket_options_resolve(&options, root, err))
+        return false;
     OWNED(bucket_release)
-    Bucket *bucket = bucket_new(buckets, options, BUCKET_PLAIN, false, report);
-    if (!bucket_root_resolve(bucket, err)) return false;
+    Bucket *bucket = bucket_new(buckets, &options, BUCKET_PLAIN, false, report);
     pthread_rwlock_rdlock(&buckets->lock); /* before a folder is made for one that is refused */
     bool admitted = list_admits(buckets, bucket, err);
     pthread_rwlock_unlock(&buckets->lock);
@@ -357,11 +360,14 @@ static BucketRole role_of(Str name, Str rescue) {
     return rescue.len && str_equal(name, rescue) ? BUCKET_RESCUE : BUCKET_PLAIN;
 }
 
-static bool open_configured(Buckets *buckets, const BucketOptions *options, Str rescue, Err *err) {
-    if (!bucket_options_check(buckets, options, err)) return false;
+static bool open_configured(Buckets *buckets, BucketOptions options, Str rescue, Err *err) {
+    char root[PATH_MAX];
+    if (!bucket_options_check(buckets, &options, err) ||
+        !bucket_options_resolve(&options, root, err))
+        return false;
     OWNED(bucket_release)
-    Bucket *bucket = bucket_new(buckets, options, role_of(options->name, rescue), true, report);
-    if (!bucket_root_resolve(bucket, err) || !list_admits(buckets, bucket, err)) return false;
+    Bucket *bucket = bucket_new(buckets, &options, role_of(options.name, rescue), true, report);
+    if (!list_admits(buckets, bucket, err)) return false;
     if (bucket->role == BUCKET_PRIMARY) buckets->primary = bucket_hold(bucket);
     if (bucket->role == BUCKET_RESCUE) buckets->rescue = bucket_hold(bucket);
     list_add(buckets, TAKE(bucket));
@@ -371,7 +377,7 @@ static bool open_configured(Buckets *buckets, const BucketOptions *options, Str 
 static bool open_all_configured(Buckets *buckets, const BucketsOptions *options, Err *err) {
     Str rescue = options->rescue;
     for (size_t i = 0; i < options->count; i++)
-        if (!open_configured(buckets, &options->items[i], rescue, err)) return false;
+        if (!open_configured(buckets, options->items[i], rescue, err)) return false;
     if (!buckets->primary)
         return err_set(err, LH_INVALID, "no bucket is named 'primary': it is the default home");
     if (rescue.len && !buckets->rescue)
@@ -484,28 +490,24 @@ bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err) {
     return true;
 }
 
-/* Probes that are still on their way hold their buckets and use the read cache. */
-static bool wait_alone(Bucket *bucket) {
-    int64_t wait_ms = bucket->local ? CLOSE_WAIT_MS : CLOSE_S3_WAIT_MS;
-    for (int64_t ms = 0; bucket->holders > 1 && ms < wait_ms; ms += 5)
+/* Those of local buckets are not waited for: a dead mount may never answer, and they hold all that
+ * they use. */
+static bool wait_for_probes(void) {
+    for (int ms = 0; far_probes > 0 && ms < CLOSE_WAIT_MS; ms += 5)
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    return bucket->holders == 1;
+    return far_probes == 0;
 }
 
 void buckets_close(Buckets **closing) {
     Buckets *buckets = *closing;
-    bool alone = true;
     if (!buckets) return;
     buckets_watch_close(buckets);
     errors_close(&buckets->errors);
     markers_close(&buckets->markers);
     bucket_release(&buckets->rescue);
     bucket_release(&buckets->primary);
-    for (size_t i = 0; i < buckets->len; i++) {
-        alone = (wait_alone(buckets->items[i]) || buckets->items[i]->local) && alone;
-        bucket_release(&buckets->items[i]);
-    }
-    if (alone)
+    for (size_t i = 0; i < buckets->len; i++) bucket_release(&buckets->items[i]);
+    if (wait_for_probes())
         read_cache_close(&buckets->cache);
     else
         log_warn("a request to a bucket is still under way: the read cache stays open");

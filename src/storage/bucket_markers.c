@@ -200,7 +200,12 @@ void markers_open(Buckets *buckets, Markers **out) {
     Err err = {0};
     if (!markers) abort();
     markers->buckets = buckets;
-    pthread_rwlock_init(&markers->loading, NULL);
+    /* Deletes come in a stream under load; without this the load would starve. */
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&markers->loading, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
     pthread_mutex_init(&markers->lock, NULL);
     for (size_t i = 0; i < STRIPES; i++) pthread_mutex_init(&markers->stripes[i], NULL);
     set_size(markers, 64);

@@ -155,14 +155,14 @@ static bool root_resolve(const char *root, char out[PATH_MAX], Err *err) {
     return true;
 }
 
-bool bucket_root_resolve(Bucket *bucket, Err *err) {
-    char root[PATH_MAX];
-    if (!bucket->local) return true;
-    if (!root_resolve(bucket->root, root, err)) return false;
+bool bucket_options_resolve(BucketOptions *options, char root[PATH_MAX], Err *err) {
+    char asked[PATH_MAX];
+    if (!str_is(options->backend, "local")) return true;
+    snprintf(asked, sizeof asked, "%.*s", SHOW(options->root));
+    if (!root_resolve(asked, root, err)) return false;
     size_t len = str_from(root).len;
     while (len > 1 && root[len - 1] == '/') root[--len] = 0;
-    memcpy(bucket->root, root, len + 1);
-    bucket->location = arena_print(&bucket->arena, "file://%s", bucket->root);
+    options->root = (Str){root, len};
     return true;
 }
 

@@ -59,6 +59,7 @@ static int64_t objects_count(Store *store) {
 
 static void *probe_run(void *context) {
     ProbeTask task = *(ProbeTask *)context;
+    bool far = !task.bucket->local;
     free(context);
     Err err = {0};
     int64_t started = clock_us(), objects = -1;
@@ -80,6 +81,7 @@ static void *probe_run(void *context) {
     pthread_cond_signal(&task.round->changed);
     pthread_mutex_unlock(&task.round->lock);
     round_release(&task.round);
+    far_probes -= far;
     return NULL;
 }
 
@@ -89,6 +91,7 @@ static void probe_start(Round *round, Probe *probe) {
     ProbeTask *task = malloc(sizeof *task);
     if (!task) abort();
     *task = (ProbeTask){round, probe, probe->bucket};
+    far_probes += !probe->bucket->local;
     pthread_mutex_lock(&round->lock);
     round->holders++;
     round->waiting++;

@@ -53,6 +53,10 @@ struct Buckets {
     pthread_cond_t closed;
 };
 
+/* Probes of S3 buckets, each on a thread of its own, that have not come back: they use the read
+ * cache and the secrets, whether their bucket is still listed or not. */
+extern _Atomic int far_probes;
+
 /* bucket.c */
 Bucket *bucket_hold(Bucket *bucket);
 /* As bucket_find, by the list alone. NULL when unknown. */
@@ -67,8 +71,8 @@ bool bucket_options_check(const Buckets *buckets, const BucketOptions *options, 
 /* `options` are checked. Holds nothing of the store yet. */
 Bucket *bucket_new(Buckets *buckets, const BucketOptions *options, BucketRole role, bool configured,
                    GuardReport *report);
-/* The root as the kernel sees it. */
-bool bucket_root_resolve(Bucket *bucket, Err *err);
+/* Puts a local root as the kernel sees it into `root`, and into the options. */
+bool bucket_options_resolve(BucketOptions *options, char root[PATH_MAX], Err *err);
 /* Two buckets over the same objects: LH_CONFLICT. */
 bool bucket_is_apart(const Bucket *bucket, const Bucket *other, Err *err);
 void bucket_options_write(const Bucket *bucket, JsonWriter *w); /* as buckets.json has it */

@@ -70,8 +70,15 @@ bool buckets_head_object(Buckets *buckets, const ObjectRequest *request, ObjectI
 
 /* On a full disk nothing more can be remembered until something is gone, so that there the object
  * goes first: a server that dies in between has not acknowledged the delete. A delete that failed
- * takes back its marker, but not that of an earlier one. With other servers about, a write of
- * theirs may have taken the marker away before the object went: then it is set again. */
+ * takes back its marker, but not that of an earlier one, nor when the object is gone all the same.
+ * With other servers about, a write of theirs may have taken the marker away before the object
+ * went: then it is set again. */
+static bool is_gone(Bucket *bucket, Str key) {
+    ObjectInfo info;
+    Err why = {0};
+    return !store_head(guard_quiet(bucket->guard), key, &info, &why) && why.kind == LH_MISSING;
+}
+
 static bool remove_locked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {
     Markers *markers = buckets->markers;
     Str name = bucket_name(bucket);
@@ -79,12 +86,17 @@ static bool remove_locked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {
     bool marked = markers_add(markers, name, key, err);
     if (!marked && err->kind != LH_FULL) return false;
     if (!store_remove(bucket->guard, key, err)) {
-        if (marked && !before && !shared) markers_withdraw(markers, name, key);
+        if (marked && !before && !shared && !is_gone(bucket, key))
+            markers_withdraw(markers, name, key);
         return false;
     }
     if (marked && (!shared || markers_have(markers, name, key))) return true;
-    *err = (Err){0};
-    return markers_add(markers, name, key, err);
+    Err why = {0};
+    return markers_add(markers, name, key, &why) ||
+           err_code(err, why.kind, "marker_not_stored",
+                    "'%.*s' was deleted, but that cannot be remembered now, so that a copy in the "
+                    "rescue bucket may be read in its place",
+                    SHOW(key));
 }
 
 static bool remove_marked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {

@@ -31,10 +31,13 @@ static bool wait_ms(Buckets *buckets, int64_t ms) {
 /* The watch. */
 
 static void *look_run(void *context) {
-    OWNED(bucket_release) Bucket *bucket = context;
+    Bucket *bucket = context;
+    bool far = !bucket->local;
     Err ignored = {0};
     guard_look(bucket->guard, &ignored);
     bucket->looking = false;
+    bucket_release(&bucket);
+    far_probes -= far;
     return NULL;
 }
 
@@ -42,11 +45,13 @@ static void look_start(Bucket *bucket) {
     pthread_t thread;
     if (bucket->looking || bucket->stuck) return;
     bucket->looking = true;
+    far_probes += !bucket->local;
     Bucket *held = bucket_hold(bucket);
     if (pthread_create(&thread, NULL, look_run, held) == 0) {
         pthread_detach(thread);
     } else { /* no thread to be had now: next time */
         bucket->looking = false;
+        far_probes -= !bucket->local;
         bucket_release(&held);
     }
 }

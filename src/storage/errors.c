@@ -34,6 +34,7 @@
 #define BATCH_SIZE_MAX (16u << 20)
 #define SMALL_FILES_MAX 64 /* so many batches are merged without being asked */
 #define EVENT_TEXT_MAX 4096
+#define LOADED_MAX (2 * ERRORS_KEPT_MAX) /* batches of several servers overlap in time */
 #define FOLDER "_lakehouse/errors/"
 
 struct ErrorJournal {
@@ -354,8 +355,11 @@ static bool merge_all(Merge *merge, const Files *files, Arena *arena, Err *err) 
         const ObjectEntry *file = &files->items[i];
         if (merge->size + file->info.size > MERGED_SIZE && !merge_group(merge, err)) return false;
         if (!events_read(merge->journal, file->key, &merge->events, err)) {
-            if (err->kind != LH_MISSING) return false;
-            *err = (Err){0}; /* another server's compaction has its events */
+            if (err->kind != LH_MISSING && err->kind != LH_CORRUPT) return false;
+            /* Of a vanished one another server's compaction has the events; one that is damaged
+             * stays as it is. */
+            merge->files_after += err->kind == LH_CORRUPT;
+            *err = (Err){0};
             continue;
         }
         merge->size += file->info.size;
@@ -373,7 +377,7 @@ static bool compact_writing(ErrorJournal *journal, JsonWriter *w, Err *err) {
     for (size_t i = 0; i < files.len; i++) bytes_before += (int64_t)files.items[i].info.size;
     if (!merge_all(&merge, &files, &arena, err))
         return err_while(err, "compacting the error journal");
-    journal->files = (size_t)merge.files_after;
+    journal->files = 0;
     if (!w) return true;
     jw_object(w);
     jw_member_int(w, "files_before", (int64_t)files.len);
@@ -472,13 +476,14 @@ static void ring_merge(ErrorJournal *journal, Events *events) {
     pthread_mutex_unlock(&journal->lock);
 }
 
-/* A batch that is gone was merged by another server meanwhile: the caller looks again. */
+/* The newest batches, as far as memory keeps their events. A batch that is gone was merged by
+ * another server meanwhile: the caller looks again. */
 static bool errors_load(ErrorJournal *journal, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(events_close) Events events = {0};
     Files files = {0};
     if (!files_list(journal, &arena, &files, err)) return false;
-    for (size_t i = 0; i < files.len; i++) {
+    for (size_t i = files.len; i-- > 0 && events.len < LOADED_MAX;) {
         if (events_read(journal, files.items[i].key, &events, err)) continue;
         if (err->kind != LH_CORRUPT) return false;
         log_warn("the error journal: %s", err->message);

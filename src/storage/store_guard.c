@@ -155,6 +155,12 @@ static bool ended(Guard *guard, bool quiet, GuardOp op, Str key, bool ok, const 
     return ok || failed(guard, quiet, op, key, why);
 }
 
+/* The same for what may well have succeeded out of a buffer or a cache: that says nothing about the
+ * store, and must not end a row of failures. */
+static bool ended_here(Guard *guard, bool quiet, GuardOp op, Str key, bool ok, const Err *why) {
+    return ok || ended(guard, quiet, op, key, false, why);
+}
+
 /* The store to ask, or NULL when it is not to be asked. */
 static Store *enter(GuardStore *store, GuardOp op, Str key, Err *err) {
     Guard *guard = store->guard;
@@ -206,8 +212,8 @@ static bool guarded_reader_read(ObjectReader *base, uint64_t offset, void *buffe
     GuardReader *reader = (GuardReader *)base;
     ObjectReader *inner = reader->inner;
     bool ok = inner->ops->reader_read(inner, offset, buffer, size, got, err);
-    return ended(reader->guard, reader->quiet, GUARD_GET, (Str){reader->key, reader->key_len}, ok,
-                 err);
+    return ended_here(reader->guard, reader->quiet, GUARD_GET, (Str){reader->key, reader->key_len},
+                      ok, err);
 }
 
 static int guarded_reader_take_fd(ObjectReader *base) {
@@ -230,7 +236,7 @@ static bool guarded_create(Store *base, Str key, const PutCondition *condition, 
     Store *asked = enter(store, GUARD_PUT, key, err);
     if (!asked) return false;
     bool ok = asked->ops->create(asked, key, condition, &inner, err);
-    if (!ended(store->guard, store->quiet, GUARD_PUT, key, ok, err)) return false;
+    if (!ended_here(store->guard, store->quiet, GUARD_PUT, key, ok, err)) return false;
     GuardWriter *writer = malloc(sizeof *writer + key.len);
     if (!writer) abort();
     *writer = (GuardWriter){.writer = {base->ops},
@@ -317,7 +323,8 @@ static StoreAbilities guarded_abilities(Store *base) {
 static bool guarded_file_check(LocalFile *base, Err *err) {
     GuardFile *file = (GuardFile *)base;
     bool ok = local_file_check(file->inner, err);
-    return ended(file->guard, file->quiet, GUARD_GET, (Str){file->key, file->key_len}, ok, err);
+    return ended_here(file->guard, file->quiet, GUARD_GET, (Str){file->key, file->key_len}, ok,
+                      err);
 }
 
 static void guarded_file_close(LocalFile *base) {
@@ -348,7 +355,7 @@ static bool guarded_local_file(Store *base, Str key, LocalUse use, bool immutabl
     Store *asked = enter(store, GUARD_GET, key, err);
     if (!asked) return false;
     bool ok = asked->ops->local_file(asked, key, use, immutable, &inner, err);
-    if (!ended(store->guard, store->quiet, GUARD_GET, key, ok, err)) return false;
+    if (!ended_here(store->guard, store->quiet, GUARD_GET, key, ok, err)) return false;
     *out = inner->check ? file_wrap(store, inner, key) : inner;
     return true;
 }
@@ -368,8 +375,7 @@ static bool guarded_staging(Store *base, char out[PATH_MAX], Err *err) {
     Store *asked = enter(store, GUARD_PUT, (Str){0}, err);
     if (!asked) return false;
     bool ok = asked->ops->staging(asked, out, err);
-    /* A path of the read cache's says nothing about the bucket behind it. */
-    return ok || ended(store->guard, store->quiet, GUARD_PUT, (Str){0}, false, err);
+    return ended_here(store->guard, store->quiet, GUARD_PUT, (Str){0}, ok, err);
 }
 
 static bool guarded_adopt(Store *base, const char *path, Str key, const PutCondition *condition,

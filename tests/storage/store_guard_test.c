@@ -99,6 +99,17 @@ TEST("an answer between failures, be it that the key is missing, keeps the break
     CHECK_INT(watched.events, 20);
 }
 
+TEST("what succeeds without the store, such as the begin of a write, ends no row of failures") {
+    OWNED(watched_close) Watched watched;
+    watch(&watched);
+    watched.faulty.fail = 3;
+    for (int i = 0; i < 3; i++) {
+        CHECK(!guard_is_open(watched.guard));
+        CHECK(!store_write(watched.guard, STR("n"), bytes_of(STR("x")), NULL, &err));
+    }
+    CHECK(guard_is_open(watched.guard));
+}
+
 TEST("keys that are refused before the store is asked count for nothing") {
     OWNED(watched_close) Watched watched;
     watch(&watched);
