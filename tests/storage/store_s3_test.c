@@ -812,3 +812,22 @@ TEST("a gateway that is killed while objects move is out of reach at once") {
     CHECK((clock_us() - start) / 1000 < 100);
     check_offline(put_if(store, "x", "1", (PutCondition){.if_absent = true}), "bucket_unreachable");
 }
+
+TEST("a gateway whose disks are gone takes requests and never answers: out of reach in time") {
+    S3Options options = kit_s3_options(ceph(), "contract");
+    OWNED(arena_close) Arena arena = {0};
+    ObjectInfo info;
+    options.limits.answer_timeout_ms = 500;
+    options.limits.retry_ms = 300;
+    OWNED(store_close) Store *store = open_store(&options);
+    CHECK_OK(store_write(store, STR("k"), bytes_of(STR("x")), NULL, &err));
+    kill(kit_s3_pid(ceph(), "osd0"), SIGKILL);
+    int64_t start = clock_us();
+    check_offline(store_head(store, STR("k"), &info, &err), "bucket_unreachable");
+    check_offline(store_write(store, STR("k"), bytes_of(STR("y")), NULL, &err),
+                  "bucket_unreachable");
+    check_offline(store_write(store, STR("big"), pattern(&arena, 20 * MIB), NULL, &err),
+                  "bucket_unreachable");
+    check_offline(store_probe(store, &err), "bucket_unreachable");
+    CHECK((clock_us() - start) / 1000 < 5000);
+}
