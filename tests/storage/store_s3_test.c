@@ -722,7 +722,7 @@ static void *crowd_run(void *context) {
         if (!store_write(crowd->store, str_from(key), data, NULL, &mine)) return "write";
         if (!store_read(crowd->store, str_from(key), data.size, &arena, &back, &mine))
             return "read";
-        if (back.size != data.size || memcmp(back.data, data.data, data.size)) return "bytes";
+        if (back.size != data.size || memcmp(back.data, data.data, data.size) != 0) return "bytes";
         ListOptions options = {.prefix = STR("crowd/"), .limit = 100};
         if (!store_list(crowd->store, &options, &arena, &list, &mine)) return "list";
         if (!store_probe(crowd->store, &mine)) return "probe";
