@@ -55,8 +55,7 @@ static struct curl_slist *make_headers(Load *load, long number, Arena *arena) {
                          .payload = S3_UNSIGNED,
                          .now_s = clock_now_ms() / 1000};
     Str *lines = s3_sign(&load->signer, &load->keys, &signing, arena, &count);
-    for (size_t i = 0; i < count; i++)
-        list = curl_slist_append(list, arena_cstr(arena, lines[i]));
+    for (size_t i = 0; i < count; i++) list = curl_slist_append(list, arena_cstr(arena, lines[i]));
     return list;
 }
 

@@ -22,12 +22,14 @@ static int64_t default_memory(void) {
 }
 
 static bool open_engine(App *app, const Settings *settings, Err *err) {
+    ReadCache *cache = buckets_cache(app->buckets);
     EngineOptions options = {
         .threads = (int)settings->query.threads,
         .memory_bytes =
             settings->query.memory_mib ? settings->query.memory_mib << 20 : default_memory(),
         .spill_dir = arena_cstr(
             &app->arena, arena_print(&app->arena, "%.*s/spill", SHOW(settings->storage.state_dir))),
+        .cache_dir = cache ? read_cache_dir(cache) : NULL,
         .spill_bytes_max = settings->query.spill_max_mib << 20,
         .queries_max = (int)settings->query.queries_max,
     };
@@ -75,38 +77,26 @@ static bool open_parts(App *app, const Settings *settings, const char *config_pa
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
 }
 
-/* The state folder is one process's own. A check beside a running server takes one of its own, and
- * works on the buckets as one of several servers does. */
-static bool open_state(App *app, const AppOptions *options, StorageSettings *storage, Err *err) {
+/* A check works beside a running server: on the buckets as one of several servers, in a state
+ * folder of its own. */
+static void set_checking(App *app, StorageSettings *storage) {
     Str folder = storage->state_dir;
-    if (options->checking) {
-        storage->shared = true;
-        storage->state_dir = arena_print(&app->arena, "%.*s/check-%d", SHOW(folder), (int)getpid());
-        app->check_state = (char *)arena_cstr(&app->arena, storage->state_dir);
-    }
-    const char *path = arena_cstr(&app->arena, storage->state_dir);
-    const char *lock = arena_print(&app->arena, "%s/lock", path).data;
-    if (!dir_make(path, err)) return false;
-    if (file_lock(lock, &app->state_lock, err)) return true;
-    if (err->kind != LH_CONFLICT) return false;
-    return err_code(err, LH_CONFLICT, "data_in_use",
-                    "another lakehouse server is running with the state folder '%s': each needs "
-                    "its own --data, or [storage] state_dir",
-                    path);
+    storage->shared = true;
+    storage->state_dir = arena_print(&app->arena, "%.*s/check-%d", SHOW(folder), (int)getpid());
+    app->check_state = arena_cstr(&app->arena, storage->state_dir);
 }
 
 bool app_open(const AppOptions *options, App **out, Err *err) {
     OWNED(app_close) App *app = calloc(1, sizeof *app);
     Settings settings;
     if (!app) abort();
-    app->state_lock = -1;
     app->started_ms = clock_now_ms();
     if (!settings_read(options, &app->config, &app->arena, &settings, err)) return false;
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
     app->query_timeout_ms = settings.query.timeout_ms;
     if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
-    if (!open_state(app, options, &settings.storage, err)) return false;
+    if (options->checking) set_checking(app, &settings.storage);
     const char *path =
         options->config_path.len ? arena_cstr(&app->arena, options->config_path) : NULL;
     if (!open_parts(app, &settings, path, err)) return false;
@@ -125,7 +115,6 @@ void app_close(App **app) {
     catalog_close(&(*app)->catalog);
     buckets_close(&(*app)->buckets);
     secrets_close(&(*app)->secrets);
-    fd_close(&(*app)->state_lock);
     if ((*app)->check_state) dir_remove((*app)->check_state, &ignored);
     config_close(&(*app)->config);
     arena_close(&(*app)->arena);

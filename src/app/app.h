@@ -34,8 +34,7 @@ typedef struct App {
     int64_t query_timeout_ms; /* of a query that names none */
     int64_t sweep_age_ms;     /* see app_sweep */
     int64_t started_ms;
-    int state_lock;    /* of the state folder, held for life */
-    char *check_state; /* a state folder for a check alone, removed at the end; or NULL */
+    const char *check_state; /* a state folder for a check alone, removed at the end; or NULL */
     Arena arena;
 } App;
 

@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -126,17 +125,5 @@ static bool dir_empty(int parent, const char *name, Err *err) {
 bool dir_remove(const char *path, Err *err) {
     if (!dir_empty(AT_FDCWD, path, err)) return err_while(err, "removing '%s'", path);
     if (rmdir(path)) return err_errno(err, "cannot remove '%s'", path);
-    return true;
-}
-
-bool file_lock(const char *path, int *fd, Err *err) {
-    OWNED(fd_close) int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0) return err_errno(err, "cannot open '%s'", path);
-    if (flock(file, LOCK_EX | LOCK_NB)) {
-        if (errno == EWOULDBLOCK) return err_set(err, LH_CONFLICT, "'%s' is locked", path);
-        return err_errno(err, "cannot lock '%s'", path);
-    }
-    *fd = file;
-    file = -1;
     return true;
 }

@@ -14,7 +14,4 @@ bool dir_remove(const char *path,
                 Err *err); /* and everything below it; symbolic links not followed */
 /* Writes all of it, going on after EINTR and short writes. */
 bool fd_write(int fd, Bytes data, Err *err);
-/* Opens the file, made when missing, and locks it as long as *fd is open: LH_CONFLICT while another
- * process has it. */
-bool file_lock(const char *path, int *fd, Err *err);
 void fd_close(int *fd); /* -1 is empty */

@@ -250,6 +250,10 @@ bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err 
     return true;
 }
 
+bool dataset_is_free(const Err *why) {
+    return why->kind == LH_MISSING || (why->code && strcmp(why->code, DATASET_UNREACHABLE) == 0);
+}
+
 /* Listing. */
 
 typedef struct NameList {

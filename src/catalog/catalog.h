@@ -44,6 +44,9 @@ bool dataset_name_check(Str name, Err *err);
  * nothing changed (one look at the pointer). LH_MISSING "dataset_not_found" with a hint. */
 bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err *err);
 void table_release(Table **table);
+/* Whether a load that failed so leaves the name free for a new dataset. A bucket out of reach, which
+ * may have one of that name, does not keep new ones from being made in those that answer. */
+bool dataset_is_free(const Err *why);
 /* The names of all datasets, "main." left out, sorted. */
 bool catalog_names(Catalog *catalog, Arena *arena, Str **names, size_t *count, Err *err);
 bool catalog_bucket_in_use(Catalog *catalog, Str bucket,

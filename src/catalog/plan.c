@@ -108,24 +108,15 @@ static void fresh_schema(const Table *table, const Schema *wanted, Arena *arena,
     schema_assign_ids(out, &last_id);
 }
 
-static bool plan_mode(Catalog *catalog, const DatasetName *name, CommitMode mode,
-                      const Table *table, Err *err) {
+static bool plan_mode(const DatasetName *name, CommitMode mode, const Table *table, Err *err) {
     if (mode == COMMIT_CREATE && table)
         return err_code(err, LH_CONFLICT, "dataset_exists", "a dataset named '%s' exists",
                         name->shown);
-    if (mode == COMMIT_APPEND && !table) return dataset_missing(catalog, name, err);
     if (table && table->document->metadata.partitioned)
         return err_code(err, LH_IMPOSSIBLE, "partitioned",
                         "dataset '%s' is partitioned by another engine, which must write it",
                         name->shown);
     return true;
-}
-
-/* A bucket out of reach, which may have a dataset of that name, does not keep new ones from being
- * made in those that answer. */
-static bool may_create(CommitMode mode, const Err *err) {
-    bool unreachable = err->code && strcmp(err->code, DATASET_UNREACHABLE) == 0;
-    return err->kind == LH_MISSING || (mode != COMMIT_APPEND && unreachable);
 }
 
 bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, const Schema *wanted,
@@ -135,10 +126,10 @@ bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, co
     DatasetName name;
     if (!dataset_name_read(dataset, &name, err) || !columns_check(wanted, err)) return false;
     if (!catalog_load(catalog, dataset, 0, &table, err)) {
-        if (!may_create(mode, err)) return false;
+        if (!dataset_is_free(err) || mode == COMMIT_APPEND) return false;
         *err = (Err){0};
     }
-    if (!plan_mode(catalog, &name, mode, table, err)) return false;
+    if (!plan_mode(&name, mode, table, err)) return false;
     Str where = table ? table_bucket(table) : bucket.len ? bucket : STR("primary");
     if (!bucket_find(catalog->buckets, where, &home, err)) return false;
     if (!table && !home_check(catalog, home, err)) return false;

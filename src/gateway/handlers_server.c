@@ -51,6 +51,8 @@ bool ready(App *app, Call *call, Err *err) {
         jw_member_text(&w, parts[i].name, ok ? STR("ready") : str_from(why.message));
     }
     jw_end(&w);
+    jw_name(&w, "buckets_unreachable");
+    buckets_write_unreachable(app->buckets, &w);
     jw_member_flag(&w, "ready", all);
     jw_end(&w);
     answer_json(call, all ? 200 : 503, &text);

@@ -126,8 +126,7 @@ void metrics_write(Gateway *gateway, App *app, Text *out) {
     metric(out, "bytes_in_total", "counter", "bytes received", (double)http.bytes_in);
     metric(out, "bytes_out_total", "counter", "bytes sent", (double)http.bytes_out);
     metric(out, "pool_busy", "gauge", "threads running a request", (double)http.pool_busy);
-    metric(out, "bucket_errors_total", "counter", "failed storage operations since start",
-           (double)errors_count(buckets_errors(app->buckets)));
+    buckets_metrics(app->buckets, out);
     metric(out, "indexes", "gauge", "vector indexes", (double)vectors.indexes);
     metric(out, "index_searches_total", "counter", "searches of vector indexes",
            (double)vectors.searches);

@@ -59,7 +59,7 @@ static bool check_dataset(Ingest *in, Err *err) {
                             "the dataset '%.*s' exists: append to it or replace it", SHOW(name));
         return true;
     }
-    if (missing.kind != LH_MISSING || in->mode == COMMIT_APPEND) return *err = missing, false;
+    if (!dataset_is_free(&missing) || in->mode == COMMIT_APPEND) return *err = missing, false;
     return true;
 }
 

@@ -72,6 +72,9 @@ bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
 /* file_reads.c: lets the read cache fill files before DuckDB reads them. Before the first instance
  * is opened; once in a process, later calls do nothing. */
 void file_reads_hook(void);
+/* The slots of the library that the function is in; LH_IMPOSSIBLE, and none is changed, when they
+ * are not those that are expected. */
+bool file_reads_hook_library(void *function, Err *err);
 
 /* sandbox.c */
 bool sandbox_first(Engine *engine, Err *err);

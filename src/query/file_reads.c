@@ -32,7 +32,7 @@
 
 static int hooked_open(const char *path, int flags, ...) {
     mode_t mode = 0;
-    if (flags & (O_CREAT | O_TMPFILE)) {
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list args;
         va_start(args, flags);
         mode = va_arg(args, mode_t);
@@ -190,9 +190,9 @@ static bool check_library(const Library *library, Err *err) {
            err_set(err, LH_IMPOSSIBLE, "the SQL engine's library has more slots than expected");
 }
 
-static bool hook_library(Err *err) {
+bool file_reads_hook_library(void *function, Err *err) {
     Dl_info where;
-    if (!dladdr((void *)duckdb_open_ext, &where))
+    if (!dladdr(function, &where))
         return err_set(err, LH_IMPOSSIBLE, "the SQL engine is not in a shared library");
     Library library = {.base = (uintptr_t)where.dli_fbase};
     dl_iterate_phdr(read_headers, &library);
@@ -200,13 +200,14 @@ static bool hook_library(Err *err) {
     if (!check_library(&library, err)) return false;
     for (size_t i = 0; i < library.slot_count; i++)
         if (!set_slot(&library, &library.slots[i], err)) return false;
-    cache_hooked();
     return true;
 }
 
 static void hook_once(void) {
     Err err = {0};
-    if (!hook_library(&err))
+    if (file_reads_hook_library((void *)duckdb_open_ext, &err))
+        cache_hooked();
+    else
         log_error("datasets in remote buckets cannot be read by SQL: %s", err.message);
 }
 

@@ -330,7 +330,7 @@ bool bucket_add(Buckets *buckets, const BucketOptions *options, Err *err) {
     pthread_rwlock_unlock(&buckets->lock);
     if (!admitted || !try_out(bucket, err) || !change(buckets, bucket, (Str){0}, err)) return false;
     StoreAbilities can = store_abilities(bucket->store);
-    if (!can.if_absent || !can.if_match)
+    if (!can.unknown && (!can.if_absent || !can.if_match))
         log_warn("the bucket '%s' does not honour conditional writes: datasets and indexes cannot "
                  "live in it",
                  bucket->name);

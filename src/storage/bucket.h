@@ -93,6 +93,7 @@ void buckets_object_written(Buckets *buckets, Str bucket, Str key);
 bool buckets_read_is_local(Buckets *buckets, Str bucket);
 /* How many buckets are out of reach now, by their breakers: nobody is asked. */
 size_t buckets_unreachable(Buckets *buckets);
+void buckets_write_unreachable(Buckets *buckets, JsonWriter *w); /* their names, an array */
 /* GET /storage/bucket-health: events of the last minutes; one whose breaker is open is down. */
 bool buckets_health(Buckets *buckets, int64_t minutes, JsonWriter *w, Err *err);
 void buckets_metrics(Buckets *buckets, Text *out); /* Prometheus lines, one per bucket and gauge */

@@ -40,11 +40,11 @@ bool folder_lock(const char *path, const char *what, int *lock_fd, Err *err) {
     return true;
 }
 
-/* "If it is not there" and "if it is still that one", as far as the store can hold it. */
+/* "If it is not there" and "if it is still that one", unless the store is known not to hold it. */
 static PutCondition condition_of(Store *store, const char *etag) {
     StoreAbilities can = store_abilities(store);
-    if (etag[0]) return (PutCondition){.if_match = can.if_match ? str_from(etag) : (Str){0}};
-    return (PutCondition){.if_absent = can.if_absent};
+    if (etag[0] && (can.if_match || can.unknown)) return (PutCondition){.if_match = str_from(etag)};
+    return (PutCondition){.if_absent = !etag[0] && (can.if_absent || can.unknown)};
 }
 
 static bool format_write(Store *primary, Err *err) {

@@ -326,18 +326,14 @@ bool markers_add(Markers *markers, Str bucket, Str key, Err *err) {
     bool ok = add_held(markers, bucket, key, &why);
     pthread_rwlock_unlock(&markers->loading);
     return ok ||
-           err_code(err, LH_OFFLINE, "marker_not_stored",
+           err_code(err, why.kind == LH_FULL ? LH_FULL : LH_OFFLINE, "marker_not_stored",
                     "nothing was deleted, for that cannot be remembered now: %s", why.message);
 }
 
 /* Removing. */
 
-/* The object may be gone again, by a delete that came between the write and this. */
-static bool remove_held(Markers *markers, Str bucket, Str key, Store *store, const Digest *digest,
-                        Err *err) {
+static bool forget(Markers *markers, Str bucket, const Digest *digest, Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    ObjectInfo info;
-    if (!store_head(store, key, &info, err)) return err->kind == LH_MISSING;
     if (!store_remove(markers->buckets->primary->guard, marker_key(&arena, bucket, digest), err))
         return false;
     pthread_mutex_lock(&markers->lock);
@@ -346,6 +342,29 @@ static bool remove_held(Markers *markers, Str bucket, Str key, Store *store, con
     log_shorten(markers);
     pthread_mutex_unlock(&markers->lock);
     return ok;
+}
+
+/* The object may be gone again, by a delete that came between the write and this. */
+static bool remove_held(Markers *markers, Str bucket, Str key, Store *store, const Digest *digest,
+                        Err *err) {
+    ObjectInfo info;
+    if (!store_head(store, key, &info, err)) return err->kind == LH_MISSING;
+    return forget(markers, bucket, digest, err);
+}
+
+static void stays(Str bucket, Str key, const Err *why) {
+    log_warn("the delete marker of '%.*s/%.*s' stays, so that the rescue bucket will not serve it: "
+             "%s",
+             SHOW(bucket), SHOW(key), why->message);
+}
+
+void markers_withdraw(Markers *markers, Str bucket, Str key) {
+    Err err = {0};
+    Digest digest = digest_of(bucket, key);
+    pthread_rwlock_rdlock(&markers->loading);
+    bool ok = forget(markers, bucket, &digest, &err);
+    pthread_rwlock_unlock(&markers->loading);
+    if (!ok) stays(bucket, key, &err);
 }
 
 void markers_remove(Markers *markers, Str bucket, Str key, Store *store) {
@@ -357,10 +376,7 @@ void markers_remove(Markers *markers, Str bucket, Str key, Store *store) {
     bool ok = remove_held(markers, bucket, key, store, &digest, &err);
     pthread_rwlock_unlock(&markers->loading);
     pthread_mutex_unlock(lock);
-    if (!ok)
-        log_warn("the delete marker of '%.*s/%.*s' stays, so that the rescue bucket will not serve "
-                 "it: %s",
-                 SHOW(bucket), SHOW(key), err.message);
+    if (!ok) stays(bucket, key, &err);
 }
 
 /* Asking. */

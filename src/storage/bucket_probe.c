@@ -16,7 +16,7 @@
 typedef struct Probe {
     Bucket *bucket;
     bool done, ok;
-    bool conditions;             /* the bucket honours both, as its probe found */
+    StoreAbilities can;
     int64_t latency_us, objects; /* -1: more than one page, not counted */
     char error[sizeof((Err *)0)->message];
 } Probe;
@@ -74,7 +74,7 @@ static void *probe_run(void *context) {
     probe->ok = ok;
     probe->latency_us = latency_us;
     probe->objects = objects;
-    probe->conditions = can.if_absent && can.if_match;
+    probe->can = can;
     memcpy(probe->error, err.message, sizeof probe->error);
     task.round->waiting--;
     pthread_cond_signal(&task.round->changed);
@@ -156,8 +156,8 @@ static void probe_write(const Probe *probe, JsonWriter *w) {
     else
         jw_null(w);
     jw_name(w, "conditional_writes");
-    if (probe->ok)
-        jw_flag(w, probe->conditions);
+    if (probe->ok && !probe->can.unknown)
+        jw_flag(w, probe->can.if_absent && probe->can.if_match);
     else
         jw_null(w);
     jw_member_text(w, "breaker", guard_is_open(bucket->guard) ? STR("open") : STR("closed"));

@@ -103,6 +103,8 @@ bool markers_load(Markers *markers, Err *err); /* from the primary, until it was
 bool markers_add(Markers *markers, Str bucket, Str key, Err *err);
 /* Takes it away when the object is there again. */
 void markers_remove(Markers *markers, Str bucket, Str key, Store *store);
+/* Of a delete that failed: at once, and whether the object is there or not. */
+void markers_withdraw(Markers *markers, Str bucket, Str key);
 bool markers_have(Markers *markers, Str bucket, Str key);
 bool markers_are_known(const Markers *markers); /* whether markers_have asks nobody */
 /* One delete, or one end of a write, of a key at a time. */

@@ -35,6 +35,15 @@ bool buckets_health(Buckets *buckets, int64_t minutes, JsonWriter *w, Err *err) 
     return errors_health(buckets->errors, of, held.len, minutes, w, err);
 }
 
+void buckets_write_unreachable(Buckets *buckets, JsonWriter *w) {
+    OWNED(held_close) Held held;
+    hold_all(buckets, &held);
+    jw_array(w);
+    for (size_t i = 0; i < held.len; i++)
+        if (guard_is_open(held.items[i]->guard)) jw_text(w, bucket_name(held.items[i]));
+    jw_end(w);
+}
+
 static void metric_head(Text *out, const char *name, const char *kind, const char *help) {
     text_print(out, "# HELP lakehouse_%s %s\n# TYPE lakehouse_%s %s\n", name, help, name, kind);
 }

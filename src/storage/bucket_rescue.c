@@ -68,15 +68,28 @@ bool buckets_head_object(Buckets *buckets, const ObjectRequest *request, ObjectI
 
 /* Removing. */
 
-/* With other servers about, a write of theirs may have taken the marker away before the object
- * went: then it is set again. */
-static bool remove_marked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {
+/* On a full disk nothing more can be remembered until something is gone, so that there the object
+ * goes first: a server that dies in between has not acknowledged the delete. A delete that failed
+ * takes back its marker, but not that of an earlier one. With other servers about, a write of
+ * theirs may have taken the marker away before the object went: then it is set again. */
+static bool remove_locked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {
+    Markers *markers = buckets->markers;
     Str name = bucket_name(bucket);
-    pthread_mutex_t *lock = markers_lock(buckets->markers, name, key);
-    bool ok = markers_add(buckets->markers, name, key, err) &&
-              store_remove(bucket->guard, key, err) &&
-              (!buckets->options.shared || markers_have(buckets->markers, name, key) ||
-               markers_add(buckets->markers, name, key, err));
+    bool shared = buckets->options.shared, before = markers_have(markers, name, key);
+    bool marked = markers_add(markers, name, key, err);
+    if (!marked && err->kind != LH_FULL) return false;
+    if (!store_remove(bucket->guard, key, err)) {
+        if (marked && !before && !shared) markers_withdraw(markers, name, key);
+        return false;
+    }
+    if (marked && (!shared || markers_have(markers, name, key))) return true;
+    *err = (Err){0};
+    return markers_add(markers, name, key, err);
+}
+
+static bool remove_marked(Buckets *buckets, Bucket *bucket, Str key, Err *err) {
+    pthread_mutex_t *lock = markers_lock(buckets->markers, bucket_name(bucket), key);
+    bool ok = remove_locked(buckets, bucket, key, err);
     pthread_mutex_unlock(lock);
     return ok;
 }

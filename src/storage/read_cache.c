@@ -268,6 +268,12 @@ static void make_room(ReadCache *cache, Str location, Str key) {
     if (oldest && cache->entry_count >= CACHE_ENTRIES_MAX) evict_entry(cache, oldest);
 }
 
+static bool fill_first(CacheEntry *entry, LocalUse use, bool fresh, Err *err) {
+    if (use == LOCAL_WHOLE) return entry_fill(entry, 0, entry->size, err);
+    if (!fresh || entry->size == 0 || entry->size > CACHE_EAGER_SIZE_MAX) return true;
+    return entry_fill(entry, entry->size - 1, 1, err);
+}
+
 /* Another thread may have made the same entry in the meantime. */
 static CacheFile *hold_new(ReadCache *cache, Store *store, Str key, const ObjectInfo *info,
                            LocalUse use, Err *err) {
@@ -290,7 +296,7 @@ static CacheFile *hold_new(ReadCache *cache, Store *store, Str key, const Object
 }
 
 static bool hold_object(ReadCache *cache, Store *store, Str key, LocalUse use, bool immutable,
-                        CacheFile **out, Err *err) {
+                        CacheFile **out, bool *fresh, Err *err) {
     ObjectInfo info;
     if (immutable && (*out = hold_cached(cache, store, key, NULL, use))) return true;
     if (!store->ops->head(store, key, &info, err)) return false;
@@ -298,21 +304,22 @@ static bool hold_object(ReadCache *cache, Store *store, Str key, LocalUse use, b
     if (info.size > OBJECT_SIZE_MAX)
         return err_set(err, LH_TOO_BIG, "'%.*s' has %llu bytes, which no file may have", SHOW(key),
                        (unsigned long long)info.size);
+    *fresh = true;
     return (*out = hold_new(cache, store, key, &info, use, err)) != NULL;
 }
 
 bool read_cache_file(ReadCache *cache, Store *store, Str key, LocalUse use, bool immutable,
                      LocalFile **out, Err *err) {
     CacheFile *file;
+    bool fresh = false;
     if (use == LOCAL_RANGES && !cache_is_hooked())
         return err_code(err, LH_IMPOSSIBLE, "no_range_reads",
                         "'%.*s' cannot be read: the SQL engine's library is not one whose reads "
                         "this server can follow",
                         SHOW(store->location));
-    if (!hold_object(cache, store, key, use, immutable, &file, err)) return false;
+    if (!hold_object(cache, store, key, use, immutable, &file, &fresh, err)) return false;
     LocalFile *held = &file->file;
-    if (use == LOCAL_WHOLE && !entry_fill(file->entry, 0, file->entry->size, err))
-        return local_file_close(&held), false;
+    if (!fill_first(file->entry, use, fresh, err)) return local_file_close(&held), false;
     *out = held;
     return true;
 }

@@ -16,6 +16,9 @@
 #define CACHE_BLOCK_SIZE (16u << 10)
 /* The first request for a file's end asks for this much: a Parquet footer mostly fits. */
 #define CACHE_TAIL_SIZE (64u << 10)
+/* Of a file that is new and not larger than this, the end is fetched when it is held: a dataset of
+ * many files holds them side by side, and DuckDB would ask for one footer after another. */
+#define CACHE_EAGER_SIZE_MAX (16u << 20)
 #define CACHE_REQUEST_SIZE_MAX (4u << 20) /* held in memory while it is fetched */
 #define CACHE_ENTRIES_MAX 65536           /* files without a block cost an inode each */
 #define CACHE_NAME_SIZE 33                /* 128 bits in hex */

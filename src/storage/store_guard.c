@@ -304,14 +304,14 @@ static bool guarded_probe(Store *base, Err *err) {
     return ok;
 }
 
-/* Of a store that cannot be asked nothing is known: the operation itself will say so. */
+/* Asks nobody while the breaker is open. */
 static StoreAbilities guarded_abilities(Store *base) {
     Guard *guard = guard_of(base);
     Err ignored = {0};
     Store *inner =
         guard->open ? NULL : guard->options.ready(guard->options.ready_context, &ignored);
     if (inner) return store_abilities(inner);
-    return (StoreAbilities){.if_absent = true, .if_match = true, .local = guard->options.local};
+    return (StoreAbilities){.unknown = true, .local = guard->options.local};
 }
 
 static bool guarded_file_check(LocalFile *base, Err *err) {

@@ -3,8 +3,8 @@
 // prints its own address (into FILE too). It is told what to do at its own path:
 //
 //   POST /__fault {"kind":"reset","at":3,"times":1,"method":"PUT","match":"regular expression"}
-//   POST /__fault {}                            no more faults; the count starts anew
-//   GET  /__fault                               {"seen":n,"fired":n}: requests since then
+//   POST /__fault {}                            no more faults; the counts stay
+//   GET  /__fault                               {"seen":n,"fired":n}: requests since it was told
 //
 // A kind acts before S3 has seen the request, or after it has, which is what makes outcomes unknown:
 //
@@ -108,7 +108,10 @@ function control(request, response) {
   let body = ''
   request.on('data', part => { body += part })
   request.on('end', () => {
-    if (request.method === 'POST') { rule = JSON.parse(body || '{}'); seen = fired = 0 }
+    if (request.method === 'POST') {
+      rule = JSON.parse(body)
+      if (rule.kind) seen = fired = 0
+    }
     const text = JSON.stringify({ seen, fired })
     response.writeHead(200, { 'content-length': text.length })
     response.end(text)

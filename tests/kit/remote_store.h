@@ -1,8 +1,8 @@
-/* A local store made to look remote, for counting what is asked of it: it hands out no descriptor and
- * no path, its files come through a read cache, and each request for bytes is counted and may be made
- * to fail, to wait or to find another object. It stands for no real store: those have tests of their
- * own. Everything is done by the opened store itself, whose table of functions is replaced, so that
- * it can be that of a bucket. */
+/* A local store made to look remote, for counting what is asked of it: it hands out no descriptor
+ * and no path, its files come through a read cache, and each request for bytes is counted and may
+ * be made to fail, to wait or to find another object. It stands for no real store: those have tests
+ * of their own. Everything is done by the opened store itself, whose table of functions is
+ * replaced, so that it can be that of a bucket. */
 #pragma once
 
 #include "kit/kit.h"

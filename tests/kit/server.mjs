@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 export const binary = join(process.env.BUILD ?? 'build', 'lakehouse')
 let passed = 0, failed = 0
-const dirs = [], children = new Set()
+const dirs = [], children = new Set(), closers = []
 process.on('exit', () => { for (const child of children) child.kill('SIGKILL') }) // also when a test breaks
 
 export async function check(claim, run) {
@@ -20,7 +20,11 @@ export async function check(claim, run) {
   }
 }
 
+// Runs before the folders go.
+export const atFinish = close => closers.push(close)
+
 export function finish() {
+  for (const close of closers) close()
   for (const dir of dirs) rmSync(dir, { recursive: true, force: true })
   console.log(`${passed} passed, ${failed} failed`)
   process.exit(failed ? 1 : 0)

@@ -2,10 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freshDir } from './server.mjs'
+import { atFinish, freshDir } from './server.mjs'
 
 const running = new Set()
-process.on('exit', () => { for (const service of running) service.stop() }) // also when a test breaks
+const stopAll = () => { for (const service of running) service.stop() }
+atFinish(stopAll)
+process.on('exit', stopAll) // when a test breaks
 
 function run(script, verb, dir, env) {
   return execFileSync(join('tests/kit', script), [verb, dir],
@@ -72,6 +74,7 @@ export function s3cmd(ceph, ...args) {
 export function rclone(ceph, ...args) {
   const remote = `:s3,provider=Ceph,access_key_id=${ceph.access},secret_access_key=${ceph.secret},` +
     `endpoint="${ceph.endpoint}",force_path_style=true:`
+  const { AWS_CA_BUNDLE, ...env } = process.env // rclone refuses to start where one is set
   return execFileSync('rclone', ['--config', '/dev/null', ...args.map(arg =>
-    typeof arg === 'string' ? arg : remote + arg.key)], { encoding: 'buffer', maxBuffer: 1 << 30 })
+    typeof arg === 'string' ? arg : remote + arg.key)], { env, encoding: 'buffer', maxBuffer: 1 << 30 })
 }

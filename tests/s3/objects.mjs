@@ -1,7 +1,7 @@
 // Objects in an S3 bucket over HTTP: conditions, ranges, nasty keys, large bodies; and what s3cmd and
 // rclone read and write in the same bucket, byte for byte.
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 import { makeBucket, rclone, s3Bucket, s3Secret, s3cmd, startCeph, writeConfig } from '../kit/services.mjs'
@@ -83,12 +83,9 @@ await check('200 nasty keys put through us are read by s3cmd and rclone, byte fo
   const dir = freshDir()
   rclone(ceph, 'copy', '--s3-encoding', 'None', '--local-encoding', 'Slash,InvalidUtf8', { key: `${bucket}/n` }, join(dir, 'n'))
   for (const key of keys) same(readFileSync(join(dir, key), 'utf8'), `body of ${key}`, key)
-  for (const key of keys.slice(0, 40)) {
-    const file = join(dir, 'one')
-    rmSync(file, { force: true })
-    s3cmd(ceph, 'get', `s3://${bucket}/${key}`, file)
-    same(readFileSync(file, 'utf8'), `body of ${key}`, key)
-  }
+  mkdirSync(join(dir, 's'))
+  s3cmd(ceph, 'get', '--recursive', `s3://${bucket}/n/`, join(dir, 's/'))
+  for (const key of keys) same(readFileSync(join(dir, key.replace(/^n/, 's')), 'utf8'), `body of ${key}`, key)
 })
 
 await check('nasty keys put by rclone and s3cmd are listed and read by us, byte for byte', async () => {
@@ -102,10 +99,8 @@ await check('nasty keys put by rclone and s3cmd are listed and read by us, byte 
   for (const key of keys) same((await call(server, 'GET', path(key))).text, `body of ${key}`, key)
   const list = (await call(server, 'GET', '/storage/buckets/cloud/objects?prefix=r/')).json
   same(list.objects.map(object => object.key).sort(), [...keys].sort())
-  for (const key of keys.slice(0, 40)) {
-    s3cmd(ceph, 'put', join(dir, key), `s3://${bucket}/s${key}`)
-    same((await call(server, 'GET', path(`s${key}`))).text, `body of ${key}`, key)
-  }
+  s3cmd(ceph, 'put', '--recursive', join(dir, 'r/'), `s3://${bucket}/s/`)
+  for (const key of keys) same((await call(server, 'GET', path(key.replace(/^r/, 's')))).text, `body of ${key}`, key)
 })
 await server.stop()
 ceph.stop()

@@ -95,7 +95,8 @@ await check('a restart while it is down works, its datasets are 503, and the del
   same((await call(server, 'GET', '/catalog/datasets/d')).status, 503)
   same((await call(server, 'GET', path('deleted'))).status, 503)
   same((await call(server, 'GET', path('both'))).text, "rescue's both")
-  same((await call(server, 'POST', '/ingest/file?dataset=local&format=csv', 'id\n1\n')).status, 201)
+  const made = await call(server, 'POST', '/ingest/file?dataset=local&format=csv', 'id\n1\n')
+  same(made.status, 201, made.text)
 })
 
 await check('it serves again when it is back, with nothing lost', async () => {

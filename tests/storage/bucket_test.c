@@ -620,6 +620,41 @@ TEST("a second server with the same state folder is refused") {
     CHECK_STR(str_from(err_word(&err)), "data_in_use");
 }
 
+TEST("many markers are known over a restart, from the primary by pages and from the log without "
+     "it, and those taken away are not among them") {
+    Home home;
+    OWNED(buckets_close) Buckets *buckets = NULL;
+    enum { MANY = 1500 };
+    char key[16];
+    Str by;
+    home_make(&home);
+    buckets = open_full(&home, NULL, false, 0);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        CHECK_OK(buckets_remove_object(buckets, STR("primary"), str_from(key), &err));
+        if (i % 3) continue;
+        put(buckets, "primary", key, "new");
+        buckets_object_written(buckets, STR("primary"), str_from(key));
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < MANY; i += 7) {
+            snprintf(key, sizeof key, "k%d", i);
+            put(buckets, "rescue", key, "copy");
+            if (i % 3 == 0)
+                CHECK_OK(store_remove(store_of(buckets, "primary"), str_from(key), &err));
+            CHECK(get(buckets, "primary", key, &by) == (i % 3 == 0));
+        }
+        buckets_close(&buckets);
+        buckets = open_full(&home, NULL, false, round);
+    }
+    CHECK(rename(home.primary, home.away) == 0);
+    for (int i = 0; i < MANY; i += 7) {
+        snprintf(key, sizeof key, "k%d", i);
+        CHECK(get(buckets, "primary", key, &by) == (i % 3 == 0));
+    }
+    CHECK(rename(home.away, home.primary) == 0);
+}
+
 /* Several servers on the same buckets. */
 
 typedef struct Server {

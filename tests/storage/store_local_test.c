@@ -321,3 +321,45 @@ TEST("killed at any moment: acknowledged objects are intact, none is half, stagi
     }
     CHECK(checked >= 20);
 }
+
+/* Adds one to the number under "n", `times` times, by If-Match; exits 0. */
+static void count_up(const char *root, int times) {
+    Store *store = NULL;
+    Err why = {0};
+    if (!store_local_open_shared(str_from(root), &store, &why)) _exit(1);
+    while (times > 0) {
+        OWNED(arena_close) Arena arena = {0};
+        OWNED(object_close) ObjectReader *reader = NULL;
+        char text[16] = "";
+        size_t got;
+        if (!store_open(store, STR("n"), NULL, &reader, &why)) _exit(2);
+        if (!object_read(reader, 0, text, sizeof text - 1, &got, &why)) _exit(3);
+        PutCondition same = {.if_match = str_from(object_info(reader)->etag)};
+        Str next = arena_print(&arena, "%d", atoi(text) + 1);
+        if (store_write(store, STR("n"), bytes_of(next), &same, &why))
+            times--;
+        else if (why.kind != LH_PRECONDITION)
+            _exit(4);
+    }
+    store_close(&store);
+    _exit(0);
+}
+
+TEST("If-Match holds between processes that share a root") {
+    const char *root = kit_dir();
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(store_close) Store *store = NULL;
+    pid_t children[4];
+    Bytes data;
+    CHECK_OK(store_local_open_shared(str_from(root), &store, &err));
+    CHECK_OK(store_write(store, STR("n"), bytes_of(STR("0")), NULL, &err));
+    for (size_t i = 0; i < COUNT(children); i++)
+        if ((children[i] = fork()) == 0) count_up(root, 50);
+    for (size_t i = 0; i < COUNT(children); i++) {
+        int status;
+        waitpid(children[i], &status, 0);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    CHECK_OK(store_read(store, STR("n"), 16, &arena, &data, &err));
+    CHECK_STR(str_of(data), "200");
+}
