@@ -364,7 +364,7 @@ static void note(S3Client *client, S3Answer *answer) {
     if (status / 100 != 2 && !answer->error.region[0])
         s3_word(http_header(headers, "x-amz-bucket-region"), answer->error.region,
                 sizeof answer->error.region);
-    answer->unknown = status >= 500;
+    answer->unknown = status == 500 || (status >= 502 && status <= 504);
     if (status < 500) client->down = false;
     bool found = status / 100 == 2 || status == 412 || status == 416 ||
                  (status == 404 && str_is(str_from(answer->error.code), "NoSuchKey"));

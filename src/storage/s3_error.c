@@ -6,49 +6,72 @@
 #include <string.h>
 
 typedef struct Refusal {
-    const char *code; /* S3's */
-    ErrKind kind;
-    const char *word;   /* ours */
+    const char *code;   /* S3's, or a status where no body says more */
     const char *advice; /* after "bucket 'x' at 'endpoint'" */
 } Refusal;
 
-static const Refusal refusals[] = {
-    {"NoSuchBucket",               LH_OFFLINE,      "bucket_unreachable",
-     "does not exist: create it, or correct its name"                                                                        },
-    {"AccessDenied",               LH_OFFLINE,      "bucket_denied",
-     "denies access: check what its key pair is allowed to do"                                                               },
-    {"AllAccessDisabled",          LH_OFFLINE,      "bucket_denied",         "is closed by its provider"                     },
-    {"InvalidAccessKeyId",         LH_OFFLINE,      "bucket_denied",
-     "does not know the access key id: correct its secret"                                                                   },
-    {"SignatureDoesNotMatch",      LH_OFFLINE,      "bucket_denied",
-     "refuses the signature: correct the secret key, or the region"                                                          },
-    {"UserSuspended",              LH_OFFLINE,      "bucket_denied",
-     "says that its user is suspended: have it enabled"                                                                      },
-    {"ExpiredToken",               LH_OFFLINE,      "bucket_denied",         "says that the session token is expired"        },
-    {"InvalidToken",               LH_OFFLINE,      "bucket_denied",         "refuses the session token"                     },
-    {"RequestTimeTooSkewed",       LH_OFFLINE,      "bucket_denied",
-     "says that the clock of this machine is wrong: set it"                                                                  },
-    {"QuotaExceeded",              LH_FULL,         "bucket_full",           "is over its quota: raise it, or remove objects"},
-    {"EntityTooLarge",             LH_TOO_BIG,      "too_large",             "takes no object of this size"                  },
-    {"KeyTooLongError",            LH_INVALID,      "bad_key",               "takes no key of this length"                   },
-    {"NotImplemented",             LH_IMPOSSIBLE,   "no_conditional_writes", "does not implement what was asked"             },
-    {"PreconditionFailed",         LH_PRECONDITION, NULL,                    "says that the object is another one by now"    },
-    {"ConditionalRequestConflict", LH_PRECONDITION, NULL,                    "had another write at the same time"            },
+static const Refusal denied[] = {
+    {"AccessDenied",          "denies access: check what its key pair is allowed to do"        },
+    {"AllAccessDisabled",     "is closed by its provider"                                      },
+    {"InvalidAccessKeyId",    "does not know the access key id: correct its secret"            },
+    {"SignatureDoesNotMatch", "refuses the signature: correct the secret key, or the region"   },
+    {"UserSuspended",         "says that its user is suspended: have it enabled"               },
+    {"ExpiredToken",          "says that the session token is expired: renew its secret"       },
+    {"InvalidToken",          "refuses the session token: correct its secret"                  },
+    {"RequestTimeTooSkewed",  "says that the clock of this machine is wrong: set it"           },
+    {"403",                   "denies access: check its key pair, and what it is allowed to do"},
+};
+static const Refusal full[] = {
+    {"QuotaExceeded", "is over its quota: raise it, or remove objects" },
+    {"507",           "has no space left: remove objects, or add disks"},
+};
+static const Refusal precondition[] = {
+    {"PreconditionFailed",         "says that the object is another one by now"},
+    {"ConditionalRequestConflict", "had another write at the same time"        },
+    {"412",                        "says that the object is another one by now"},
+};
+static const Refusal too_big[] = {
+    {"EntityTooLarge", "takes no object of this size"}
+};
+static const Refusal no_such_bucket[] = {
+    {"NoSuchBucket", "does not exist: create it, or correct its name"}
+};
+static const Refusal impossible[] = {
+    {"NotImplemented", "does not implement what was asked"}
+};
+static const Refusal bad_key[] = {
+    {"KeyTooLongError", "takes no key of this length"}
 };
 
-static const Refusal *refusal_of(const S3Answer *answer) {
-    static const Refusal by_status[] = {
-        {"403", LH_OFFLINE,      "bucket_denied", "denies access: check its key pair"         },
-        {"412", LH_PRECONDITION, NULL,            "says that the object is another one by now"},
-        {"507", LH_FULL,         "bucket_full",   "has no space left"                         },
-    };
+static const struct Group {
+    const Refusal *refusals;
+    size_t count;
+    ErrKind kind;
+    const char *word; /* ours; NULL: the kind's */
+} groups[] = {
+    {denied,         COUNT(denied),         LH_OFFLINE,      "bucket_denied"        },
+    {no_such_bucket, COUNT(no_such_bucket), LH_OFFLINE,      "bucket_unreachable"   },
+    {full,           COUNT(full),           LH_FULL,         "bucket_full"          },
+    {precondition,   COUNT(precondition),   LH_PRECONDITION, NULL                   },
+    {too_big,        COUNT(too_big),        LH_TOO_BIG,      NULL                   },
+    {impossible,     COUNT(impossible),     LH_IMPOSSIBLE,   "no_conditional_writes"},
+    {bad_key,        COUNT(bad_key),        LH_INVALID,      "bad_key"              },
+};
+
+/* The row whose code this is, and its group. */
+static const Refusal *refusal_named(const char *code, const struct Group **group) {
+    for (size_t i = 0; i < COUNT(groups); i++)
+        for (size_t j = 0; j < groups[i].count; j++)
+            if (!strcmp(groups[i].refusals[j].code, code))
+                return *group = &groups[i], &groups[i].refusals[j];
+    return NULL;
+}
+
+static const Refusal *refusal_of(const S3Answer *answer, const struct Group **group) {
     char status[16];
     snprintf(status, sizeof status, "%d", answer->status);
-    for (size_t i = 0; i < COUNT(refusals); i++)
-        if (!strcmp(refusals[i].code, answer->error.code)) return &refusals[i];
-    for (size_t i = 0; i < COUNT(by_status); i++)
-        if (!strcmp(by_status[i].code, status)) return &by_status[i];
-    return NULL;
+    const Refusal *refusal = refusal_named(answer->error.code, group);
+    return refusal ? refusal : refusal_named(status, group);
 }
 
 static bool is_missing_key(const S3Answer *answer) {
@@ -68,10 +91,11 @@ bool s3_refused(S3Client *client, const S3Answer *answer, Str key, Err *err) {
         return err_code(err, LH_MISSING, "object_not_found", "no object '%.*s'", SHOW(key));
     if (answer->error.region[0] && !str_is(client->signer.region, answer->error.region))
         return wrong_region(client, answer, err);
-    const Refusal *refusal = refusal_of(answer);
+    const struct Group *group = NULL;
+    const Refusal *refusal = refusal_of(answer, &group);
     if (refusal)
-        return err_code(err, refusal->kind, refusal->word, "bucket '%.*s' at '%.*s' %s",
-                        SHOW(bucket), SHOW(endpoint), refusal->advice);
+        return err_code(err, group->kind, group->word, "bucket '%.*s' at '%.*s' %s", SHOW(bucket),
+                        SHOW(endpoint), refusal->advice);
     return err_code(err, LH_OFFLINE, "bucket_unreachable", "bucket '%.*s' at '%.*s' answered %d %s",
                     SHOW(bucket), SHOW(endpoint), answer->status, answer->error.code);
 }

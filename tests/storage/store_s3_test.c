@@ -722,7 +722,7 @@ static void *crowd_run(void *context) {
         if (!store_write(crowd->store, str_from(key), data, NULL, &mine)) return "write";
         if (!store_read(crowd->store, str_from(key), data.size, &arena, &back, &mine))
             return "read";
-        if (back.size != data.size || memcmp(back.data, data.data, data.size)) return "bytes";
+        if (back.size != data.size || memcmp(back.data, data.data, data.size) != 0) return "bytes";
         ListOptions options = {.prefix = STR("crowd/"), .limit = 100};
         if (!store_list(crowd->store, &options, &arena, &list, &mine)) return "list";
         if (!store_probe(crowd->store, &mine)) return "probe";
@@ -811,4 +811,23 @@ TEST("a gateway that is killed while objects move is out of reach at once") {
     check_offline(store_head(store, STR("big"), &info, &err), "bucket_unreachable");
     CHECK((clock_us() - start) / 1000 < 100);
     check_offline(put_if(store, "x", "1", (PutCondition){.if_absent = true}), "bucket_unreachable");
+}
+
+TEST("a gateway whose disks are gone takes requests and never answers: out of reach in time") {
+    S3Options options = kit_s3_options(ceph(), "contract");
+    OWNED(arena_close) Arena arena = {0};
+    ObjectInfo info;
+    options.limits.answer_timeout_ms = 500;
+    options.limits.retry_ms = 300;
+    OWNED(store_close) Store *store = open_store(&options);
+    CHECK_OK(store_write(store, STR("k"), bytes_of(STR("x")), NULL, &err));
+    kill(kit_s3_pid(ceph(), "osd0"), SIGKILL);
+    int64_t start = clock_us();
+    check_offline(store_head(store, STR("k"), &info, &err), "bucket_unreachable");
+    check_offline(store_write(store, STR("k"), bytes_of(STR("y")), NULL, &err),
+                  "bucket_unreachable");
+    check_offline(store_write(store, STR("big"), pattern(&arena, 20 * MIB), NULL, &err),
+                  "bucket_unreachable");
+    check_offline(store_probe(store, &err), "bucket_unreachable");
+    CHECK((clock_us() - start) / 1000 < 5000);
 }
