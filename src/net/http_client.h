@@ -45,6 +45,8 @@ typedef struct HttpReply {
     Text headers; /* raw lines */
 } HttpReply;
 
+/* Servers over TLS are believed by the system's authorities, or those of the file that the
+ * environment's SSL_CERT_FILE names. */
 bool http_client_open(HttpClient **out, Err *err);
 void http_client_close(HttpClient **client);
 /* True for any complete answer, whatever its status. LH_OFFLINE: could not connect (its code is

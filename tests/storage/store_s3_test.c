@@ -260,6 +260,19 @@ TEST("a file of 30 MB is adopted in parts from where it lies") {
     CHECK_INT(err.kind, LH_MISSING);
 }
 
+TEST("an object as a file of this machine holds its bytes, also after it was replaced") {
+    OWNED(store_close) Store *store = contract_store();
+    OWNED(arena_close) Arena arena = {0};
+    for (int i = 0; i < 2; i++) {
+        OWNED(local_file_close) LocalFile *file = NULL;
+        Bytes data = pattern(&arena, 9 * MIB + (size_t)i), back;
+        CHECK_OK(store_write(store, STR("k"), data, NULL, &err));
+        CHECK_OK(store_local_file(store, STR("k"), LOCAL_WHOLE, false, &file, &err));
+        CHECK_OK(file_read(local_file_path(file), 20 * MIB, &arena, &back, &err));
+        CHECK(back.size == data.size && memcmp(back.data, data.data, data.size) == 0);
+    }
+}
+
 /* Readers. */
 
 TEST("a small object costs one request, a hint begins where it says, a look costs one") {
