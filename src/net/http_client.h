@@ -28,7 +28,7 @@ typedef struct HttpCall {
     HttpSource *source;
     void *source_context;
     int64_t source_size; /* -1: chunked */
-    bool once;           /* not even libcurl sends the body a second time */
+    bool once;           /* not even libcurl sends it a second time */
     HttpHead *head;      /* may be NULL */
     HttpSink *sink;      /* gets the body of a 2xx answer; NULL: all goes to reply->body */
     void *sink_context;  /* and head's */
