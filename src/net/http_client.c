@@ -190,6 +190,10 @@ static struct curl_slist *make_headers(const HttpCall *call) {
 }
 
 static void set_body(CURL *curl, const HttpCall *call) {
+    /* A request without a body libcurl would send again by itself on a kept connection that broke,
+     * whatever on_seek says; on a new one it does not. */
+    if (call->once && !call->source && call->body.size == 0)
+        curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     bool has_body = call->source || call->body.size > 0 || str_is(str_from(call->method), "POST") ||
                     str_is(str_from(call->method), "PUT");
     int64_t size = call->source ? call->source_size : (int64_t)call->body.size;

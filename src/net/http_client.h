@@ -28,7 +28,7 @@ typedef struct HttpCall {
     HttpSource *source;
     void *source_context;
     int64_t source_size; /* -1: chunked */
-    bool once;           /* not even libcurl sends the body a second time */
+    bool once;           /* not even libcurl sends it a second time */
     HttpHead *head;      /* may be NULL */
     HttpSink *sink;      /* gets the body of a 2xx answer; NULL: all goes to reply->body */
     void *sink_context;  /* and head's */
@@ -45,6 +45,8 @@ typedef struct HttpReply {
     Text headers; /* raw lines */
 } HttpReply;
 
+/* Servers over TLS are believed by the system's authorities, or those of the file that the
+ * environment's SSL_CERT_FILE names. */
 bool http_client_open(HttpClient **out, Err *err);
 void http_client_close(HttpClient **client);
 /* True for any complete answer, whatever its status. LH_OFFLINE: could not connect (its code is

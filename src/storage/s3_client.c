@@ -157,6 +157,7 @@ S3Client *s3_client_hold(S3Client *client) {
 void s3_client_release(S3Client **slot) {
     S3Client *client = TAKE(*slot);
     if (!client || --client->holders > 0) return;
+    s3_leftovers_close(client);
     while (client->idle_count > 0) http_client_close(&client->idle[--client->idle_count]);
     crew_close(&client->crew);
     pthread_mutex_destroy(&client->lock);

@@ -15,6 +15,14 @@
 #define S3_PARALLEL_MAX 32 /* transfers of one object */
 #define S3_IDLE_MAX 32     /* connections kept, 512 KiB each; the one used last is used first */
 
+/* An upload in parts that nobody will finish, and what is known of it: see s3_leftovers.c. */
+typedef struct S3Leftover S3Leftover;
+/* An upload of this process that is under way. */
+typedef struct S3Live {
+    struct S3Live *next;
+    Str id;
+} S3Live;
+
 typedef struct S3Client {
     _Atomic int holders;
     Arena arena; /* of the names below */
@@ -27,9 +35,12 @@ typedef struct S3Client {
     Secrets *secrets;
     S3Signer signer;
     S3Crew crew;
-    pthread_mutex_t lock; /* of the idle ones */
+    pthread_mutex_t lock; /* of the next four */
     HttpClient *idle[S3_IDLE_MAX];
     size_t idle_count;
+    S3Live *live; /* under the lock too */
+    S3Leftover *leftovers;
+    _Atomic bool has_leftovers;
     _Atomic int64_t skew_s;  /* the server's clock minus ours, once it complained */
     _Atomic int64_t seen_us; /* when the bucket last answered as one that exists; 0: never */
     _Atomic bool down;       /* the last operation gave up: the next ones try once only */
@@ -87,3 +98,14 @@ bool s3_info(Str headers, ObjectInfo *out, Err *err);
 /* Of an object that was written, whose etag nobody knows: it gets one that no object has, so that
  * no later condition holds by mistake. */
 void s3_info_unknown(uint64_t size, ObjectInfo *out);
+
+/* Remembers an upload to be aborted later; an empty id: one whose creation was not answered, made
+ * between the two times of the server's clock. */
+void s3_leave(S3Client *client, Str key, Str id, int64_t wait_us, int64_t since_ms,
+              int64_t until_ms);
+void s3_sweep(S3Client *client); /* aborts what is due; one request tried once for each */
+void s3_leftovers_close(S3Client *client);
+void s3_live_add(S3Client *client, S3Live *live);
+void s3_live_remove(S3Client *client, S3Live *live);
+/* True also when it is gone. `once`: no second attempt. */
+bool s3_abort(S3Client *client, Str key, Str id, bool once, Err *err);

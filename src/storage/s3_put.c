@@ -49,6 +49,7 @@ static bool put_plain(const S3Put *put, ObjectInfo *out, Err *err) {
     if (!s3_call(client, &call, &answer, err)) return false;
     if (answer.status / 100 != 2)
         return s3_refused(client, &answer, str_from(put->name->shown), err);
+    s3_sweep(client);
     if (!written(put, &answer, out)) s3_info_unknown(MAX(put->fd_size, put->body.size), out);
     return true;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CLOCK_MS 1500
 #define COMPLETE_PATIENCE 6 /* times the answer's time-out: the server joins all the parts */
 
 typedef struct Part {
@@ -26,7 +27,7 @@ struct S3Upload {
     S3Client *client;
     S3Name name;
     Arena arena;
-    Str id;
+    S3Live live; /* its id; empty until it is created */
     char write_id[UUID_SIZE];
     char (*etags)[STORE_ETAG_SIZE]; /* of the parts; each task writes its own */
     int count;
@@ -35,6 +36,26 @@ struct S3Upload {
     bool completed, unknown;
     _Atomic bool cancelled;
 };
+
+/* When the answer is lost there may be an upload whose id nobody knows: another is made, and the
+ * lost one is remembered. Times are the server's, give or take its clock's whole seconds. */
+static bool create(S3Upload *upload, const S3Call *call, S3Answer *out, Err *err) {
+    S3Client *client = upload->client;
+    S3Retry retry = {clock_us(), 0};
+    for (;;) {
+        S3Answer answer = {0};
+        int64_t skew_ms = client->skew_s * 1000, since = clock_now_ms() + skew_ms - CLOCK_MS;
+        bool ok = s3_send(client, call, &answer, err);
+        if (answer.unknown)
+            s3_leave(client, call->key, (Str){0}, client->limits.answer_timeout_ms * 1000, since,
+                     clock_now_ms() + skew_ms + CLOCK_MS);
+        if (!s3_again(client, &retry, call, &answer, err)) {
+            *out = answer;
+            return ok;
+        }
+        s3_answer_close(&answer);
+    }
+}
 
 bool s3_upload_open(S3Store *store, const S3Name *name, S3Upload **out, Err *err) {
     OWNED(s3_answer_close) S3Answer answer = {0};
@@ -52,12 +73,14 @@ bool s3_upload_open(S3Store *store, const S3Name *name, S3Upload **out, Err *err
                    .query = &query,
                    .query_count = 1,
                    .headers = &header,
-                   .header_count = 1};
-    if (!s3_call(upload->client, &call, &answer, err)) return false;
+                   .header_count = 1,
+                   .changes = true};
+    if (!create(upload, &call, &answer, err)) return false;
     if (answer.status != 200)
         return s3_refused(upload->client, &answer, str_from(name->shown), err);
-    if (!s3_xml_upload_id(text_bytes(&answer.reply.body), &upload->arena, &upload->id, err))
+    if (!s3_xml_upload_id(text_bytes(&answer.reply.body), &upload->arena, &upload->live.id, err))
         return false;
+    s3_live_add(upload->client, &upload->live);
     *out = TAKE(upload);
     return true;
 }
@@ -69,7 +92,7 @@ static bool part_send(Part *part, Err *err) {
     snprintf(number, sizeof number, "%d", part->number);
     S3Pair query[] = {
         {STR("partNumber"), str_from(number)},
-        {STR("uploadId"),   upload->id      }
+        {STR("uploadId"),   upload->live.id }
     };
     S3Call call = {.method = "PUT",
                    .key = str_from(upload->name.full),
@@ -186,7 +209,7 @@ static bool complete_send(S3Upload *upload, ObjectInfo *out, Err *err) {
     OWNED(text_close) Text body = {0};
     S3Client *client = upload->client;
     write_parts(upload, &body);
-    S3Pair query = {STR("uploadId"), upload->id};
+    S3Pair query = {STR("uploadId"), upload->live.id};
     S3Call call = {.method = "POST",
                    .key = str_from(upload->name.full),
                    .query = &query,
@@ -205,24 +228,24 @@ bool s3_upload_complete(S3Upload *upload, ObjectInfo *out, Err *err) {
     for (size_t i = 0; i < COUNT(upload->slots); i++)
         if (!part_finish(&upload->slots[i], err)) return false;
     upload->completed = complete_send(upload, out, err);
+    if (upload->completed) s3_sweep(upload->client);
     return upload->completed;
 }
 
-/* An upload whose end is unknown is left alone: it may be an object by now. */
+/* One whose end is unknown may still become an object: it is looked at again when the server has
+ * had time for that, and aborting what is complete by then does nothing. */
 static void upload_abort(S3Upload *upload) {
-    OWNED(s3_answer_close) S3Answer answer = {0};
+    S3Client *client = upload->client;
+    Str key = str_from(upload->name.full);
+    int64_t wait_us = client->limits.answer_timeout_ms * 1000;
     Err err = {0};
-    S3Pair query = {STR("uploadId"), upload->id};
-    S3Call call = {
-        .method = "DELETE", .key = str_from(upload->name.full), .query = &query, .query_count = 1};
-    if (upload->unknown)
-        err_set(&err, LH_OFFLINE, "its outcome is unknown");
-    else if (s3_call(upload->client, &call, &answer, &err)) {
-        if (answer.status / 100 == 2 || answer.status == 404) return;
-        s3_refused(upload->client, &answer, str_from(upload->name.shown), &err);
+    if (upload->unknown) {
+        s3_leave(client, key, upload->live.id, wait_us * COMPLETE_PATIENCE, 0, 0);
+    } else if (!s3_abort(client, key, upload->live.id, false, &err)) {
+        log_warn("parts of '%s' are left in bucket '%.*s' for now: %s", upload->name.shown,
+                 SHOW(client->bucket), err.message);
+        s3_leave(client, key, upload->live.id, wait_us, 0, 0);
     }
-    log_warn("parts of '%s' may be left in bucket '%.*s': let it expire incomplete uploads: %s",
-             upload->name.shown, SHOW(upload->client->bucket), err.message);
 }
 
 void s3_upload_close(S3Upload **slot) {
@@ -233,7 +256,8 @@ void s3_upload_close(S3Upload **slot) {
         if (upload->slots[i].number) crew_cancel(&upload->client->crew, &upload->slots[i].task);
         text_close(&upload->slots[i].data);
     }
-    if (upload->id.len && !upload->completed) upload_abort(upload);
+    if (upload->live.id.len && !upload->completed) upload_abort(upload);
+    s3_live_remove(upload->client, &upload->live);
     s3_client_release(&upload->client);
     arena_close(&upload->arena);
     free(upload->etags);

@@ -186,6 +186,40 @@ bool s3_xml_list(Bytes data, size_t limit, Arena *arena, S3Page *out, Err *err) 
 
 /* Uploads. */
 
+typedef struct Uploads {
+    List names; /* for decoded() */
+    S3UploadEntry *entries, entry;
+    size_t count, limit;
+} Uploads;
+
+static bool visit_uploads(void *context, Str path, Str text) {
+    Uploads *uploads = context;
+    Arena *arena = uploads->names.arena;
+    Str upload = STR("ListMultipartUploadsResult/Upload");
+    if (!str_starts(path, upload) || uploads->count == uploads->limit) return true;
+    Str name = str_slice(path, upload.len, path.len);
+    if (str_is(name, "/Key")) {
+        uploads->entry.raw_key = arena_copy(arena, text);
+        uploads->entry.key = decoded(&uploads->names, text);
+    }
+    if (str_is(name, "/UploadId")) uploads->entry.id = arena_copy(arena, text);
+    if (str_is(name, "/Initiated")) return clock_read(str_trim(text), &uploads->entry.since_ms);
+    if (name.len > 0) return true;
+    uploads->entries[uploads->count++] = uploads->entry;
+    uploads->entry = (S3UploadEntry){0};
+    return true;
+}
+
+bool s3_xml_uploads(Bytes data, size_t limit, Arena *arena, S3UploadEntry **out, size_t *out_count,
+                    Err *err) {
+    Uploads uploads = {.names = {.arena = arena}, .limit = limit};
+    uploads.entries = arena_array(arena, S3UploadEntry, limit);
+    if (!walk_all(data, visit_uploads, &uploads)) return not_understood(err);
+    *out = uploads.entries;
+    *out_count = uploads.count;
+    return true;
+}
+
 typedef struct Upload {
     Arena *arena;
     Str id;

@@ -25,6 +25,15 @@ typedef struct S3Page {
 /* LH_OFFLINE when it is no such document or holds more than `limit` objects or prefixes. */
 bool s3_xml_list(Bytes data, size_t limit, Arena *arena, S3Page *out, Err *err);
 
+/* ListMultipartUploads: at most `limit` are taken, the rest is passed over. */
+typedef struct S3UploadEntry {
+    Str key, raw_key; /* decoded, and as it stood there: some servers do not encode it here */
+    Str id;
+    int64_t since_ms;
+} S3UploadEntry;
+bool s3_xml_uploads(Bytes data, size_t limit, Arena *arena, S3UploadEntry **out, size_t *out_count,
+                    Err *err);
+
 /* CreateMultipartUpload's id; CompleteMultipartUpload's etag, false when there is none (Ceph). */
 bool s3_xml_upload_id(Bytes data, Arena *arena, Str *out, Err *err);
 bool s3_xml_etag(Bytes data, char out[STORE_ETAG_SIZE]);

@@ -53,7 +53,7 @@ static bool s3_store_remove(Store *base, Str key, Err *err) {
     if (!s3_name(store, key, &name, err)) return false;
     S3Call call = {.method = "DELETE", .key = str_from(name.full)};
     if (!s3_call(store->client, &call, &answer, err)) return false;
-    if (answer.status / 100 == 2) return true;
+    if (answer.status / 100 == 2) return s3_sweep(store->client), true;
     s3_refused(store->client, &answer, key, err);
     return err->kind == LH_MISSING;
 }

@@ -141,6 +141,7 @@ static bool look(S3Store *store, Err *err) {
         .method = "DELETE", .key = str_from(name.full), .query = &query, .query_count = 1};
     if (!s3_send(store->client, &call, &answer, err)) return false;
     bool as_expected = answer.status / 100 == 2 || !strcmp(answer.error.code, "NoSuchUpload");
+    if (as_expected) s3_sweep(store->client);
     return as_expected || s3_refused(store->client, &answer, STR("_lakehouse/probe"), err);
 }
 

@@ -24,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             assert(strlen(page.objects[i].info.etag) < STORE_ETAG_SIZE);
         }
     }
+    S3UploadEntry *uploads;
+    size_t count;
+    if (s3_xml_uploads(bytes, 20, &arena, &uploads, &count, &err)) assert(count <= 20);
     if (s3_xml_upload_id(bytes, &arena, &id, &err)) assert(id.len > 0 && id.len <= size);
     if (s3_xml_etag(bytes, etag)) assert(s3_etag(str_from(etag), again) && !strcmp(etag, again));
     if (s3_etag(str_of(bytes), etag)) assert(!strpbrk(etag, " \"\r\n"));

@@ -95,6 +95,23 @@ TEST("an upload has an id, a completed one an etag or none") {
     CHECK(!s3_xml_etag(xml("<Error><Code>InternalError</Code></Error>"), etag));
 }
 
+TEST("uploads under way are listed with their keys as they are and as they are written") {
+    OWNED(arena_close) Arena arena = {0};
+    S3UploadEntry *uploads;
+    size_t count;
+    CHECK_OK(s3_xml_uploads(
+        xml("<ListMultipartUploadsResult><Upload><Key>a%20b</Key><UploadId>1</UploadId>"
+            "<Initiated>2026-11-25T00:00:01.000Z</Initiated></Upload><Upload/>"
+            "</ListMultipartUploadsResult>"),
+        1, &arena, &uploads, &count, &err));
+    CHECK_INT(count, 1);
+    CHECK_STR(uploads[0].key, "a b");
+    CHECK_STR(uploads[0].raw_key, "a%20b");
+    CHECK_STR(uploads[0].id, "1");
+    CHECK_INT(uploads[0].since_ms, 1795564801000);
+    CHECK(!s3_xml_uploads(xml("<a"), 1, &arena, &uploads, &count, &err));
+}
+
 TEST("an etag that could not stand in a header again is none") {
     char etag[STORE_ETAG_SIZE];
     CHECK(s3_etag(STR("\"abc\""), etag) && s3_etag(STR(" abc "), etag));

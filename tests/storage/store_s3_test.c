@@ -47,8 +47,11 @@ static int uploads_left(const char *bucket) {
     OWNED(text_close) Text body = {0};
     S3Options options = kit_s3_options(ceph(), bucket);
     size_t at;
+    int count = 0;
     CHECK_INT(kit_s3_request(&options, "GET", "", "uploads=", NULL, &body), 200);
-    return str_find(text_str(&body), STR("<Upload>"), &at);
+    for (Str rest = text_str(&body); str_find(rest, STR("<Upload>"), &at); count++)
+        rest = str_slice(rest, at + 1, rest.len);
+    return count;
 }
 
 /* What is said to a client must not help anybody in. */
@@ -258,6 +261,19 @@ TEST("a file of 30 MB is adopted in parts from where it lies") {
     check_bytes(store, "k", data);
     CHECK(!store_adopt(store, path, STR("k"), NULL, &info, &err));
     CHECK_INT(err.kind, LH_MISSING);
+}
+
+TEST("an object as a file of this machine holds its bytes, also after it was replaced") {
+    OWNED(store_close) Store *store = contract_store();
+    OWNED(arena_close) Arena arena = {0};
+    for (int i = 0; i < 2; i++) {
+        OWNED(local_file_close) LocalFile *file = NULL;
+        Bytes data = pattern(&arena, 9 * MIB + (size_t)i), back;
+        CHECK_OK(store_write(store, STR("k"), data, NULL, &err));
+        CHECK_OK(store_local_file(store, STR("k"), LOCAL_WHOLE, false, &file, &err));
+        CHECK_OK(file_read(local_file_path(file), 20 * MIB, &arena, &back, &err));
+        CHECK(back.size == data.size && memcmp(back.data, data.data, data.size) == 0);
+    }
 }
 
 /* Readers. */
@@ -485,6 +501,25 @@ TEST("a write in parts that fails or is closed half-way leaves neither object no
     writer_close(&writer);
     check_missing(store, "k");
     CHECK_INT(uploads_left("contract"), 0);
+}
+
+TEST("uploads that a lost answer or a failed abort left are swept by a later write") {
+    S3Limits limits = s3_limits_default;
+    limits.answer_timeout_ms = 400;
+    limits.retry_ms = 400;
+    OWNED(store_close) Store *store = relayed_store(limits);
+    OWNED(arena_close) Arena arena = {0};
+    Bytes data = pattern(&arena, 17 * MIB);
+    relay_fault(relay, "?uploads", RELAY_LOSE_ANSWER, 1);
+    CHECK_OK(store_write(store, STR("k"), data, NULL, &err));
+    CHECK_INT(uploads_left("contract"), 1);
+    relay_fault(relay, "uploadId", RELAY_LOSE_REQUEST, 1000);
+    check_offline(store_write(store, STR("k"), data, NULL, &err), "bucket_unreachable");
+    relay_fault(relay, "", RELAY_LOSE_ANSWER, 0);
+    usleep(500000);
+    put(store, "small", "1");
+    CHECK_INT(uploads_left("contract"), 0);
+    check_bytes(store, "k", data);
 }
 
 /* Refusals, and what they say. */
