@@ -32,8 +32,8 @@ demo-stop:
 
 test: ; @scripts/install-deps test && $(MAKE) --no-print-directory check
 check: layers $(BUILD)/lakehouse $(TESTS) ; @BUILD=$(BUILD) tests/run $(TESTS)
-asan: ; @CRASH_KILLS=15 $(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
-tsan: ; @CRASH_KILLS=15 $(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
+asan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
+tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
 bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"

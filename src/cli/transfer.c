@@ -72,8 +72,8 @@ bool send_file(Cli *cli, Str file, HttpCall call, HttpReply *out, Err *err) {
     return ok;
 }
 
-/* How much there is to come, for the bar; and the rescue rule is worth a word: what comes is not from
- * where it was asked for. */
+/* How much there is to come, for the bar; and the rescue rule is worth a word: what comes is not
+ * from where it was asked for. */
 static bool read_head(void *context, int status, Str headers, Err *err) {
     Transfer *t = context;
     uint64_t total;

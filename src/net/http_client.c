@@ -16,6 +16,7 @@
 
 #define BODY_SIZE_MAX (64u << 20)
 #define HEADERS_SIZE_MAX (256u << 10)
+#define SMALL_BODY_SIZE (60u << 10) /* libcurl's own bound for that is 64 KiB */
 #define CONNECT_TIMEOUT_MS 10000
 #define LOOK_MS 100 /* between two looks at progress and time-outs while nothing moves */
 
@@ -170,7 +171,10 @@ static void add_header(struct curl_slist **list, const char *name, Str value) {
 
 static struct curl_slist *make_headers(const HttpCall *call) {
     struct curl_slist *list = curl_slist_append(NULL, "User-Agent: lakehouse/" LAKEHOUSE_VERSION);
-    if (call->content_type.len) add_header(&list, "Content-Type", call->content_type);
+    if (call->content_type.len)
+        add_header(&list, "Content-Type", call->content_type);
+    else
+        list = curl_slist_append(list, "Content-Type:"); /* not libcurl's guess */
     if (call->content_encoding.len) add_header(&list, "Content-Encoding", call->content_encoding);
     if (call->accept.len) add_header(&list, "Accept", call->accept);
     if (call->bearer.len) {
@@ -189,6 +193,11 @@ static struct curl_slist *make_headers(const HttpCall *call) {
     return list;
 }
 
+/* libcurl sends a small body in memory with the head, in one packet. */
+static bool goes_with_head(const HttpCall *call) {
+    return !call->source && call->body.size > 0 && call->body.size <= SMALL_BODY_SIZE;
+}
+
 static void set_body(CURL *curl, const HttpCall *call) {
     /* A request without a body libcurl would send again by itself on a kept connection that broke,
      * whatever on_seek says; on a new one it does not. */
@@ -199,6 +208,11 @@ static void set_body(CURL *curl, const HttpCall *call) {
     int64_t size = call->source ? call->source_size : (int64_t)call->body.size;
     if (str_is(str_from(call->method), "HEAD")) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
     if (!has_body) return;
+    if (goes_with_head(call)) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.data);
+        return;
+    }
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     if (size >= 0) curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
 }
@@ -323,7 +337,8 @@ bool http_client_call(HttpClient *client, const HttpCall *call, HttpReply *out, 
     OWNED(arena_close) Arena arena = {0};
     OWNED(http_reply_close) HttpReply none = {0};
     CURL *curl = client->curl;
-    Transfer t = {.call = call, .curl = curl, .unsent = call->body, .err = err};
+    Bytes unsent = goes_with_head(call) ? (Bytes){0} : call->body;
+    Transfer t = {.call = call, .curl = curl, .unsent = unsent, .err = err};
     long status = 0;
     set_up(client, call, &t, arena_cstr(&arena, call->url));
     struct curl_slist *headers = make_headers(call);

@@ -144,7 +144,7 @@ static void note_name(Library *library, const char *name, void **slot) {
     for (size_t i = 0; i < COUNT(strangers); i++)
         if (strcmp(name, strangers[i]) == 0) library->stranger = strangers[i];
     for (size_t i = 0; i < COUNT(hooks); i++) {
-        if (strcmp(name, hooks[i].name) && strcmp(name, hooks[i].other_name)) continue;
+        if (strcmp(name, hooks[i].name) != 0 && strcmp(name, hooks[i].other_name) != 0) continue;
         library->found[i] = true;
         if (library->slot_count < SLOTS_MAX)
             library->slots[library->slot_count] = (Slot){slot, hooks[i].function};

@@ -8,6 +8,7 @@ import { makeBucket, s3Bucket, s3Secret, s3cmd, startCeph, startFaults, writeCon
 const ONCE = ['refuse', 'hang', 'slow_down', 'error', 'cut', 'reset', 'lose', 'silence', 'truncate', 'stall', 'etag', 'delay']
 const LASTING = ['refuse', 'slow_down', 'lose']
 const STEPS_MAX = 60
+const few = process.env.FAULTS === 'few' // for builds that are slow: the first steps alone
 
 const ceph = startCeph()
 const faults = startFaults(ceph.endpoint)
@@ -56,6 +57,7 @@ async function eachFault(operate, { method, match } = {}) {
         const state = await faults.state()
         if (state.fired === 0) break
         fired++
+        if (few && at === 3) break
         truth(at < STEPS_MAX, 'the operation never ends')
       }
     }
