@@ -78,7 +78,7 @@ static const Option bucket_options[] = {
 
 static const Option catalog_options[] = {
     {"pointer",                      LH_TEXT, AT(CatalogSettings, pointer), "objects",
-     "where commits are decided: beside the tables or in PostgreSQL", .choices = "objects|postgres"},
+     "where commits are decided: by objects, or in PostgreSQL", .choices = "objects|postgres"},
     {"dsn",            LH_TEXT, AT(CatalogSettings, dsn), NULL, "postgresql://user@host/database"},
     {"name",                     LH_TEXT, AT(CatalogSettings, name), "lakehouse", "of the catalog in PostgreSQL"},
     {0},
