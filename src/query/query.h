@@ -97,6 +97,47 @@ void batch_real(RowBatch *batch, size_t column, size_t row, double value); /* do
 void batch_finish(RowBatch *batch, size_t rows);
 bool engine_write_parquet(Engine *engine, const Schema *schema, RowSource *source, void *context,
                           const char *path, Arena *arena, DataFile *out, Err *err);
+
+/* Rows that other threads make, batch by batch, into one Parquet file (feed.c). A COPY of the
+ * engine's takes batches as they come, in any order, so that decoding and encoding run side by
+ * side. feed_take and feed_give may be called by any threads; the rest belongs to one.
+ *
+ * A batch's cells are NULL until they are set. Values lie as DuckDB has them, one C type a kind:
+ *
+ *     BOOLEAN uint8_t 0 or 1        DATE        int32_t days since 1970
+ *     INT     int32_t               TIME        int64_t microseconds of the day
+ *     LONG    int64_t               TIMESTAMP   int64_t microseconds since 1970, TIMESTAMPTZ too
+ *     FLOAT   float                 UUID        __int128, big endian value with the top bit flipped
+ *     DOUBLE  double                DECIMAL     int16_t, int32_t, int64_t or __int128, for a
+ *     STRING, BINARY, FIXED: bytes              precision of at most 4, 9, 18 or 38, unscaled
+ *     LIST    its elements are a vector of their own */
+typedef struct RowFeed RowFeed;
+typedef struct BatchVector BatchVector; /* a column's values, or those of all lists of a column */
+#define FEED_BATCH_ROWS 2048
+/* `projection` NULL: the schema's columns as they are fed. Else one SQL expression a column, over
+ * columns of the same names and of `fed`'s types, which is what is written: for masks and casts. */
+typedef struct FeedOptions {
+    const Schema *fed;     /* what batches hold */
+    const Schema *written; /* what the file holds, with its field ids; as many columns as fed */
+    const Str *projection;
+    const char *path;
+    bool (*cancelled)(void *context); /* may be NULL */
+    void *context;
+} FeedOptions;
+bool feed_open(Engine *engine, const FeedOptions *options, RowFeed **out, Err *err);
+RowBatch *feed_take(RowFeed *feed); /* an empty one; NULL once writing failed: finish says why */
+/* Waits while the COPY is behind by more than a few batches; rows 0 just gives it back. */
+void feed_give(RowFeed *feed, RowBatch *batch, size_t rows);
+bool feed_finish(RowFeed *feed, Arena *arena, DataFile *out, Err *err);
+void feed_close(RowFeed **feed); /* of an unfinished one: ends it, the file is nobody's */
+BatchVector *batch_vector(RowBatch *batch, size_t column);
+void *vector_values(BatchVector *vector); /* of its kind's C type; NULL for bytes and lists */
+void vector_set_valid(BatchVector *vector, size_t row);
+void vector_bytes(BatchVector *vector, size_t row, Str value); /* copied; valid then */
+/* Makes the list of `len` elements of a row, valid then; its elements begin at *at of the returned
+ * vector, whose values moved: ask vector_values again. */
+BatchVector *vector_list(BatchVector *vector, size_t row, size_t len, size_t *at);
+
 /* The columns and types that a SELECT of ours would give, mapped to Iceberg's (ids 0). */
 bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err *err);
 
