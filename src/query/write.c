@@ -165,7 +165,7 @@ void batch_finish(RowBatch *batch, size_t rows) {
     batch->rows = MIN(rows, batch->capacity);
 }
 
-static void feed_open(Feed *feed) {
+static void rows_feed_open(Feed *feed) {
     size_t count = feed->schema->len;
     TypeKind *kinds = arena_array(&feed->arena, TypeKind, count);
     for (size_t i = 0; i < count; i++) kinds[i] = feed->schema->fields[i].type.kind;
@@ -180,7 +180,7 @@ bool engine_write_parquet(Engine *engine, const Schema *schema, RowSource *sourc
     Feed feed = {
         .schema = schema, .source = source, .context = context, .lock = PTHREAD_MUTEX_INITIALIZER};
     char select[64];
-    feed_open(&feed);
+    rows_feed_open(&feed);
     snprintf(select, sizeof select, "SELECT * FROM lake_rows(%llu::UBIGINT)",
              (unsigned long long)(uintptr_t)&feed);
     bool ok =
