@@ -77,6 +77,12 @@ static bool open_parts(App *app, const Settings *settings, const char *config_pa
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
 }
 
+static bool open_watch(App *app, const WatchOptions *options, Err *err) {
+    return options->dir.len == 0 ||
+           watch_folder_open(app->catalog, app->engine, app->buckets, options, &app->watch, err) ||
+           err_while(err, "[ingest.watch]");
+}
+
 /* A check works beside a running server: on the buckets as one of several servers, in a state
  * folder of its own. */
 static void set_checking(App *app, StorageSettings *storage) {
@@ -95,11 +101,13 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
     app->query_timeout_ms = settings.query.timeout_ms;
+    app->ingest = settings.ingest.limits;
     if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
     if (options->checking) set_checking(app, &settings.storage);
     const char *path =
         options->config_path.len ? arena_cstr(&app->arena, options->config_path) : NULL;
     if (!open_parts(app, &settings, path, err)) return false;
+    if (!options->checking && !open_watch(app, &settings.ingest.watched, err)) return false;
     app->sweep_age_ms = settings.storage.sweep_age_s * 1000;
     *out = TAKE(app);
     return true;
@@ -108,6 +116,7 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
 void app_close(App **app) {
     Err ignored;
     if (!*app) return;
+    watch_folder_close(&(*app)->watch);
     jobs_close(&(*app)->jobs);
     indexes_close(&(*app)->indexes);
     embedder_close(&(*app)->embedder);

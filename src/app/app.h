@@ -21,6 +21,11 @@ typedef struct AppOptions {
     bool checking;   /* beside a server that may be running: no lock is taken */
 } AppOptions;
 
+typedef struct IngestLimits {
+    Str allow_hosts; /* of databases; empty: any */
+    int64_t connect_timeout_ms, idle_timeout_ms;
+} IngestLimits;
+
 typedef struct App {
     Config *config;
     Secrets *secrets;
@@ -30,7 +35,9 @@ typedef struct App {
     Indexes *indexes;
     Embedder *embedder; /* for /ai/embed */
     Jobs *jobs;
-    HttpOptions http;         /* what the gateway listens with */
+    HttpOptions http; /* what the gateway listens with */
+    IngestLimits ingest;
+    Watch *watch;             /* of a folder; may be NULL */
     int64_t query_timeout_ms; /* of a query that names none */
     int64_t sweep_age_ms;     /* see app_sweep */
     int64_t started_ms;

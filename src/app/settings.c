@@ -84,6 +84,27 @@ static const Option catalog_options[] = {
     {0},
 };
 
+static const Option ingest_options[] = {
+    {"allow_hosts",      LH_TEXT, AT(IngestSettings, limits.allow_hosts), NULL,
+     "hosts that databases may be read from, comma separated; empty: any"},
+    {"connect_timeout_ms", LH_INT, AT(IngestSettings, limits.connect_timeout_ms), "10000",
+     "time to connect to a database", .min = 100, .max = 3600000},
+    {"idle_timeout_ms",              LH_INT, AT(IngestSettings, limits.idle_timeout_ms), "60000",
+     "time that a database may say nothing", .min = 100, .max = 86400000},
+    {"watch",                  LH_JSON, AT(IngestSettings, watch), NULL, "see [ingest.watch]"},
+    {0           },
+};
+
+static const Option watch_options[] = {
+    {"dir",            LH_TEXT, AT(WatchOptions, dir), NULL, "folder whose files are ingested as they come"},
+    {"dataset", LH_TEXT, AT(WatchOptions, dataset), "{name}",
+     "their dataset; {name} is the file's without its endings"},
+    {"mode",            LH_TEXT, AT(WatchOptions, mode), "append", "what to do with what is there",
+     .choices = "append|replace"},
+    {"bucket",                LH_TEXT, AT(WatchOptions, bucket), "primary", "home of new datasets"},
+    {0        },
+};
+
 static const Option query_options[] = {
     {"threads",         LH_INT, AT(QuerySettings, threads), "0", "0: all cores", .max = 1024},
     {"memory_mib", LH_INT, AT(QuerySettings, memory_mib), "0", "0: a quarter of the machine",
@@ -218,6 +239,13 @@ static bool read_catalog(Config *config, Settings *out, Err *err) {
     return true;
 }
 
+static bool read_ingest(Config *config, Settings *out, Err *err) {
+    if (!config_section(config, "ingest", ingest_options, &out->ingest, err)) return false;
+    const Json none = {.kind = JSON_OBJECT}, *watch = out->ingest.watch;
+    return options_read(watch_options, watch ? watch : &none, &out->ingest.watched, err) ||
+           err_while(err, "[ingest.watch]");
+}
+
 static bool read_log(const AppOptions *options, Config *config, Settings *out, Err *err) {
     LogSettings log = {0};
     if (!config_section(config, "log", log_options, &log, err)) return false;
@@ -237,6 +265,7 @@ bool settings_read(const AppOptions *options, Config **config, Arena *arena, Set
     return config_open(path, config, err) && read_log(options, *config, out, err) &&
            read_gateway(options, *config, out, err) &&
            read_storage(options, *config, arena, out, err) && read_catalog(*config, out, err) &&
+           read_ingest(*config, out, err) &&
            config_section(*config, "query", query_options, &out->query, err) &&
            config_section(*config, "ai", ai_options, &out->ai, err) && config_finish(*config, err);
 }
@@ -268,6 +297,8 @@ void app_config_template(FILE *to) {
           "# [secrets.cloud]\n# file = \"/etc/lakehouse/cloud.key\"\n",
           to);
     template_section(to, "catalog", catalog_options);
+    template_section(to, "ingest", ingest_options);
+    template_section(to, "ingest.watch", watch_options);
     template_section(to, "query", query_options);
     template_section(to, "ai", ai_options);
     template_section(to, "log", log_options);

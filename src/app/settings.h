@@ -27,12 +27,19 @@ typedef struct CatalogSettings {
     Str pointer, dsn, name;
 } CatalogSettings;
 
+typedef struct IngestSettings {
+    IngestLimits limits;
+    const Json *watch; /* [ingest.watch] */
+    WatchOptions watched;
+} IngestSettings;
+
 typedef struct Settings {
     StorageSettings storage;
     BucketOptions buckets[SETTINGS_BUCKETS_MAX];
     size_t bucket_count;
     const Json *secrets; /* [secrets], or NULL */
     CatalogSettings catalog;
+    IngestSettings ingest;
     QuerySettings query;
     AiSettings ai;
     HttpOptions http;

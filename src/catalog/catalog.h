@@ -136,6 +136,8 @@ bool catalog_write_dataset(Catalog *catalog, Str name, int64_t version, JsonWrit
 /* `indexes`: the names of what is made of the dataset, which layers above know. */
 bool catalog_write_lineage(Catalog *catalog, Str name, const Str *indexes, size_t index_count,
                            JsonWriter *w, Err *err);
+/* Whether a version of the dataset was made from this source; false when there is no dataset. */
+bool catalog_has_source(Catalog *catalog, Str name, Str source, bool *out, Err *err);
 /* The lineage entry as JSON members, shared with ingest's answer. */
 void lineage_write(const Lineage *lineage, int64_t version, JsonWriter *w);
 

@@ -330,3 +330,21 @@ bool catalog_write_lineage(Catalog *catalog, Str name, const Str *indexes, size_
     jw_end(w);
     return true;
 }
+
+bool catalog_has_source(Catalog *catalog, Str name, Str source, bool *out, Err *err) {
+    OWNED(table_release) Table *table = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    bool found = false;
+    if (!catalog_load(catalog, name, 0, &table, err)) {
+        if (err->kind != LH_MISSING) return false;
+        *err = (Err){0};
+        return *out = false, true;
+    }
+    const Metadata *metadata = &table->document->metadata;
+    for (size_t i = 0; !found && i < metadata->snapshot_count; i++) {
+        const Json *lineage = lineage_of(&metadata->snapshots[i], &arena);
+        found = lineage && str_equal(json_get_text(lineage, "source", (Str){0}), source);
+    }
+    *out = found;
+    return true;
+}

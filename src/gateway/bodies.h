@@ -44,6 +44,11 @@ typedef struct QueryBody {
 typedef struct IngestQuery {
     Str dataset, format, mode, bucket, object, source;
 } IngestQuery;
+typedef struct DbBody {
+    Str dsn, table, query, dataset, mode, bucket, schema_drift, type_mapping;
+    const Json *incremental, *types, *mask;
+    int64_t batch_rows, parallel;
+} DbBody;
 typedef struct EmbedBody {
     const Json *texts;
     Str model;

@@ -84,11 +84,11 @@ Handler object_get, object_put, object_delete, object_list; /* _objects */
 Handler dataset_list, dataset_get, dataset_patch, dataset_delete, dataset_rollback, dataset_lineage,
     rows_delete, dataset_compact; /* _catalog */
 Handler query_run;
-Handler ingest_body;
+Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, vector_search;
 
 /* Option tables of the handlers' query strings and bodies, beside the handlers. */
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
-    embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[];
+    db_body[], embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[];

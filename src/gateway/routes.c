@@ -44,6 +44,9 @@ const Route routes[] = {
     {HTTP_POST,   "/query",       query_run,   "SQL over datasets", ROUTE_POOL, BODY(query_body, QueryBody)},
     {HTTP_POST,   "/ingest/file", ingest_body, "a file into a dataset", ROUTE_STREAM, QUERY(ingest_query, IngestQuery)},
 
+    {HTTP_POST,   "/ingest/db",    ingest_db,    "a PostgreSQL table or query into a dataset", ROUTE_POOL, BODY(db_body, DbBody), .job = true},
+    {HTTP_POST,   "/ingest/mysql", ingest_mysql, "a MySQL or MariaDB table or query into a dataset", ROUTE_POOL, BODY(db_body, DbBody), .job = true},
+
     {HTTP_POST,   "/ai/embed",      ai_embed,      "texts into vectors", ROUTE_POOL, BODY(embed_body, EmbedBody)},
     {HTTP_POST,   "/v1/embeddings", openai_embed,  "the same in OpenAI's shape", ROUTE_POOL, BODY(openai_embed_body, OpenaiEmbedBody)},
     {HTTP_GET,    "/v1/models",     openai_models, "models in OpenAI's shape", ROUTE_POOL},

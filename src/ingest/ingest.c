@@ -38,7 +38,7 @@ static void ingest_close(Ingest *in) {
     arena_close(&in->arena);
 }
 
-static bool read_mode(Str word, CommitMode *out, Err *err) {
+bool ingest_mode(Str word, CommitMode *out, Err *err) {
     static const char *const words[] = {"create", "append", "replace"};
     if (word.len == 0) return *out = COMMIT_CREATE, true;
     for (size_t i = 0; i < COUNT(words); i++)
@@ -66,7 +66,8 @@ static bool check_dataset(Ingest *in, Err *err) {
 static bool open_spool(Ingest *in, Err *err) {
     Format format;
     Str bucket = in->file->bucket.len ? in->file->bucket : STR("primary");
-    if (!format_read(in->file->format, &format, err) || !read_mode(in->file->mode, &in->mode, err))
+    if (!format_read(in->file->format, &format, err) ||
+        !ingest_mode(in->file->mode, &in->mode, err))
         return false;
     return check_dataset(in, err) && bucket_find(in->buckets, bucket, &in->bucket, err) &&
            spool_open(bucket_store(in->bucket), format, &in->spool, err);

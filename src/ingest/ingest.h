@@ -29,6 +29,23 @@ typedef bool IngestSource(void *context, void *buffer, size_t size, size_t *got,
 bool ingest_file(Catalog *catalog, Engine *engine, Buckets *buckets, const IngestFile *file,
                  IngestSource *source, void *source_context, Text *result, Err *err);
 
+bool ingest_mode(Str word, CommitMode *out, Err *err); /* create append replace; empty: create */
+
+/* A watched folder (watch.c): each file that is dropped into it (closed after writing, or renamed
+ * in) is ingested once, over restarts and kills too, and moved to done/, or to failed/ with the
+ * reason beside it. A file that a bucket out of reach keeps from being ingested stays and is tried
+ * again. One thread of its own. */
+typedef struct WatchOptions {
+    Str dir;     /* made when missing; empty: nothing is watched */
+    Str dataset; /* a name, where {name} is the file's without its endings */
+    Str mode;    /* append (made by the first file) or replace */
+    Str bucket;
+} WatchOptions;
+typedef struct Watch Watch;
+bool watch_folder_open(Catalog *catalog, Engine *engine, Buckets *buckets,
+                       const WatchOptions *options, Watch **out, Err *err);
+void watch_folder_close(Watch **watch); /* what is under way is cancelled, and done again later */
+
 /* Writes a dataset again without the rows that `where` matches; with an empty `where` all rows, in
  * one file. A new version, or none when nothing matches. */
 typedef struct Rewriting {
