@@ -5,6 +5,10 @@
 #define DATASET_NAME_MAX 63
 #define DATASET_COLUMNS "name,bucket,version,rows,bytes,files,columns,sensitive,owner,updated_at"
 
+static void member_if(JsonWriter *w, const char *name, Str value) {
+    if (value.len) jw_member_text(w, name, value);
+}
+
 static const Section dataset_sections[] = {
     {"schema",                                               "name,type,nullable,pii,description"},
     {"history",                                                      "version,at,operation,rows_added,rows_removed,source"},
@@ -90,13 +94,70 @@ static void print_ingested(Cli *cli, const Json *result) {
             fprintf(stderr, "lakehouse: %.*s\n", SHOW(warnings->items[i].text));
 }
 
+/* The route for a database's address; NULL when it is none. */
+static const char *route_of(Str address) {
+    static const struct {
+        const char *scheme, *route;
+    } routes[] = {
+        {"postgresql://", "/ingest/db"   },
+        {"postgres://",   "/ingest/db"   },
+        {"mysql://",      "/ingest/mysql"},
+        {"mariadb://",    "/ingest/mysql"},
+    };
+    for (size_t i = 0; i < COUNT(routes); i++)
+        if (str_starts(address, str_from(routes[i].scheme))) return routes[i].route;
+    return NULL;
+}
+
+static void write_database(Cli *cli, const IngestValues *v, JsonWriter *w) {
+    Str rest = v->table, name = v->table;
+    while (rest.len) name = str_until(&rest, '.');
+    jw_object(w);
+    jw_member_text(w, "dsn", v->file);
+    member_if(w, "table", v->table);
+    member_if(w, "query", v->query);
+    member_if(w, "dataset", v->dataset.len ? v->dataset : identifier_of(cli, name));
+    member_if(w, "mode", v->mode);
+    member_if(w, "bucket", v->bucket);
+    member_if(w, "schema_drift", v->schema_drift);
+    if (v->parallel) jw_member_int(w, "parallel", v->parallel);
+    if (v->incremental.len) {
+        jw_name(w, "incremental");
+        jw_object(w);
+        jw_member_text(w, "column", v->incremental);
+        jw_end(w);
+    }
+    jw_end(w);
+}
+
+static bool ingest_database(Cli *cli, const IngestValues *v, const char *route, Err *err) {
+    OWNED(text_close) Text body = {0};
+    const Json *answer;
+    Str raw;
+    if ((v->table.len == 0) == (v->query.len == 0))
+        return err_set(err, LH_INVALID, "a database needs --table NAME or --query SQL");
+    if (v->query.len && !v->dataset.len)
+        return err_set(err, LH_INVALID, "a query has no name: say --dataset NAME");
+    write_database(cli, v, &(JsonWriter){.out = &body});
+    if (!session_send(cli, "POST", str_from(route), text_str(&body), &answer, &raw, err))
+        return false;
+    Str job = json_get_text(answer, "job", (Str){0});
+    if (!job.len) return err_set(err, LH_CORRUPT, "the server's answer names no job");
+    if (!session_follow(cli, job, &answer, &raw, err)) return false;
+    if (!session_prints(cli, raw)) print_ingested(cli, answer);
+    return true;
+}
+
 bool cmd_ingest(Cli *cli, const void *values, Err *err) {
     const IngestValues *v = values;
     OWNED(http_reply_close) HttpReply reply = {0};
     const Json *result;
     size_t at;
+    const char *route = route_of(v->file);
+    if (route) return ingest_database(cli, v, route, err);
     if (str_find(v->file, STR("://"), &at)) /* not repeated: it may hold a password */
-        return err_set(err, LH_INVALID, "only files can be ingested from here, not addresses");
+        return err_set(err, LH_INVALID,
+                       "an address begins with postgresql:// or mysql://; else name a file");
     if (str_is(v->file, "-") && !v->dataset.len)
         return err_set(err, LH_INVALID, "standard input has no name: say --dataset NAME");
     Source source = source_of(cli, v);

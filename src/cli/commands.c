@@ -4,14 +4,23 @@
 #define SQL_FORMATS "table|json|ndjson|csv|arrow|parquet"
 
 static const Option ingest_options[] = {
-    {"FILE",           LH_TEXT, AT(IngestValues, file), REQUIRED, "the file; - is standard input"},
-    {"dataset", LH_TEXT, AT(IngestValues, dataset), NULL, "its name; else made of the file's"},
-    {"format",        LH_TEXT, AT(IngestValues, format), NULL, "else told by the file's name",
+    {"FILE|DSN",                                    LH_TEXT, AT(IngestValues, file), REQUIRED,
+     "a file, - for standard input, or postgresql://..., mysql://..."},
+    {"dataset",                              LH_TEXT, AT(IngestValues, dataset), NULL, "its name; else made of the file's"},
+    {"format",                                     LH_TEXT, AT(IngestValues, format), NULL, "else told by the file's name",
      .choices = "csv|tsv|json|ndjson|parquet|auto"},
-    {"mode",                LH_TEXT, AT(IngestValues, mode), "create", "what to do with a dataset that exists",
+    {"mode",                                             LH_TEXT, AT(IngestValues, mode), "create", "what to do with a dataset that exists",
      .choices = "create|append|replace"},
     {"bucket",         LH_TEXT, AT(IngestValues, bucket), NULL, "home of a new dataset"},
-    {0       }
+    {"table",                                     LH_TEXT, AT(IngestValues, table), NULL, "of a database: the table to read, or"},
+    {"query",          LH_TEXT, AT(IngestValues, query), NULL, "one SELECT to read instead"},
+    {"incremental",                                      LH_TEXT, AT(IngestValues, incremental), NULL,
+     "a column that only grows: rows from where the last run ended"},
+    {"schema_drift",                              LH_TEXT, AT(IngestValues, schema_drift), NULL,
+     "when columns differ from the dataset's", .choices = "refuse|widen"},
+    {"parallel",                                         LH_INT, AT(IngestValues, parallel), NULL, "parts read side by side", .min = 1,
+     .max = 16},
+    {0}
 };
 
 static const Option sql_options[] = {
@@ -148,7 +157,8 @@ static const Option job_options[] = {
     { .name = name_, .help = help_, .call = call_ }
 
 const Command cli_commands[] = {
-    ROW("ingest", "loads a file into a dataset", ingest_options, 1, IngestValues, cmd_ingest),
+    ROW("ingest", "loads a file, or a database's table, into a dataset", ingest_options, 1,
+        IngestValues, cmd_ingest),
     ROW("sql", "runs a statement, or asks for statements", sql_options, 1, SqlValues, cmd_sql),
     ROW("datasets", "lists datasets, or shows one", datasets_options, 1, NameValues, cmd_datasets),
     ROW("lineage", "shows where a dataset came from and what is made of it", lineage_options, 1,

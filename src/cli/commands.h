@@ -6,6 +6,8 @@
 
 typedef struct IngestValues {
     Str file, dataset, format, mode, bucket;
+    Str table, query, incremental, schema_drift;
+    int64_t parallel;
 } IngestValues;
 typedef struct SqlValues {
     Str statement, format;

@@ -8,26 +8,27 @@
 #include <string.h>
 
 const Option db_body[] = {
-    {"dsn", LH_TEXT, AT(DbBody, dsn), REQUIRED, "postgresql://user:password@host/database"},
-    {"table", LH_TEXT, AT(DbBody, table), NULL, "the table to read: name or schema.name; or"},
-    {"query", LH_TEXT, AT(DbBody, query), NULL, "one SELECT to read instead"},
-    {"dataset", LH_TEXT, AT(DbBody, dataset), REQUIRED, "dataset to write"},
-    {"mode", LH_TEXT, AT(DbBody, mode), "create", "what to do with what is there",
+    {"dsn",                                         LH_TEXT, AT(DbBody, dsn), REQUIRED, "postgresql://user:password@host/database"},
+    {"table",                                    LH_TEXT, AT(DbBody, table), NULL, "the table to read: name or schema.name; or"},
+    {"query",                                     LH_TEXT, AT(DbBody, query), NULL, "one SELECT to read instead"},
+    {"dataset",                                             LH_TEXT, AT(DbBody, dataset), REQUIRED, "dataset to write"},
+    {"mode",   LH_TEXT, AT(DbBody, mode), "create", "what to do with what is there",
      .choices = "create|append|replace"},
-    {"bucket", LH_TEXT, AT(DbBody, bucket), "primary", "home of a new dataset"},
+    {"bucket",                                       LH_TEXT, AT(DbBody, bucket), "primary", "home of a new dataset"},
     {"incremental", LH_JSON, AT(DbBody, incremental), NULL,
-     "{\"column\", \"after\"?}: only rows from there on; without after, from where the last run ended"},
-    {"batch_rows", LH_INT, AT(DbBody, batch_rows), "65536", "rows in memory at once", .min = 1024,
+     "{\"column\", \"after\"?}: only rows from there on; without after, from where the last run "
+     "ended"},
+    {"batch_rows",                                       LH_INT, AT(DbBody, batch_rows), "65536", "rows in memory at once", .min = 1024,
      .max = 1 << 24},
-    {"parallel", LH_INT, AT(DbBody, parallel), "1", "parts read side by side", .min = 1,
+    {"parallel",                                    LH_INT, AT(DbBody, parallel), "1", "parts read side by side", .min = 1,
      .max = SOURCE_PARTS_MAX},
-    {"schema_drift", LH_TEXT, AT(DbBody, schema_drift), "refuse",
+    {"schema_drift",                                         LH_TEXT, AT(DbBody, schema_drift), "refuse",
      "when columns differ from the dataset's", .choices = "refuse|widen"},
-    {"types", LH_JSON, AT(DbBody, types), NULL, "{column: SQL type}, instead of the mapping"},
-    {"type_mapping", LH_TEXT, AT(DbBody, type_mapping), "exact",
+    {"types",                                             LH_JSON, AT(DbBody, types), NULL, "{column: SQL type}, instead of the mapping"},
+    {"type_mapping",LH_TEXT, AT(DbBody, type_mapping), "exact",
      "plain: decimals become doubles, and what is no number text", .choices = "exact|plain"},
-    {"mask", LH_JSON, AT(DbBody, mask), NULL, "{column: hash|redact|partial}"},
-    {0},
+    {"mask",                                     LH_JSON, AT(DbBody, mask), NULL, "{column: hash|redact|partial}"},
+    {0                          },
 };
 
 typedef bool SourceOpen(const SourceRequest *request, Source **out, Err *err);
@@ -60,9 +61,9 @@ static void progress(void *context, int64_t rows, int64_t estimate) {
 /* {"column","after"}; what the dataset remembers of the last run when it names no value. */
 static bool read_cursor(DbJob *job, SourceRequest *request, Err *err) {
     static const Option options[] = {
-        {"column", LH_TEXT, AT(SourceRequest, cursor), REQUIRED, "a column that only grows"},
+        {"column",          LH_TEXT, AT(SourceRequest, cursor), REQUIRED, "a column that only grows"},
         {"after", LH_TEXT, AT(SourceRequest, after), NULL, "the first value wanted"},
-        {0},
+        {0        },
     };
     if (!job->body.incremental || job->body.incremental->kind == JSON_NULL) return true;
     if (!options_read(options, job->body.incremental, request, err))

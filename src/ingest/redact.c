@@ -8,8 +8,8 @@
 
 #define HIDDEN STR("***")
 
-static const char *const secret_keys[] = {"password", "passwd",  "pwd",    "passphrase",
-                                          "sslpassword", "secret", "token",  "pass"};
+static const char *const secret_keys[] = {"password",    "passwd", "pwd",   "passphrase",
+                                          "sslpassword", "secret", "token", "pass"};
 
 static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';

@@ -138,8 +138,7 @@ static bool file_away(const Watch *watch, const char *working, const Err *why, E
     struct stat info;
     const char *folder = why ? "failed" : "done";
     const char *name = working + ID_LEN + 1;
-    if (!path_of(watch, "working", working, from, err) ||
-        !path_of(watch, folder, name, where, err))
+    if (!path_of(watch, "working", working, from, err) || !path_of(watch, folder, name, where, err))
         return false;
     if (lstat(where, &info) == 0 && !path_of(watch, folder, working, where, err)) return false;
     return (!why || keep_reason(where, why, err)) && move_file(from, where, err);
@@ -203,8 +202,7 @@ static void work(Watch *watch, const char *working) {
     bool known = false;
     Str dataset = dataset_of(watch, working + ID_LEN + 1, &arena);
     Str source = arena_print(&arena, "watch/%s", working);
-    bool ok = path_of(watch, "working", working, path, &err) &&
-              dataset_name_check(dataset, &err) &&
+    bool ok = path_of(watch, "working", working, path, &err) && dataset_name_check(dataset, &err) &&
               catalog_has_source(watch->catalog, dataset, source, &known, &err) &&
               (known || ingest_one(watch, path, dataset, source, &err));
     if (!ok && passes(&err)) {
