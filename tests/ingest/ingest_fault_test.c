@@ -37,10 +37,16 @@ static bool ingest(Str dataset, int fault) {
     return ingest_file(catalog, engine, buckets, &file, give, &body, &result, &err);
 }
 
+/* All files but those of the error journal, which takes a note of each failure in its own time. */
 static Str listing(void) {
     OWNED(text_close) Text out = {0};
-    char command[256], line[512];
-    snprintf(command, sizeof command, "find %s -type f -printf '%%P %%s\n' | LC_ALL=C sort", root);
+    char command[320], line[512];
+    Err ignored = {0};
+    errors_flush(buckets_errors(buckets), &ignored);
+    snprintf(command, sizeof command,
+             "find %s -path '*/_lakehouse/errors' -prune -o -type f -printf '%%P %%s\n' | "
+             "LC_ALL=C sort",
+             root);
     FILE *pipe = popen(command, "r");
     while (pipe && fgets(line, sizeof line, pipe)) text_add(&out, str_from(line));
     if (pipe) pclose(pipe);
