@@ -121,6 +121,7 @@ typedef struct FeedOptions {
     const Schema *written; /* what the file holds, with its field ids; as many columns as fed */
     const Str *projection;
     const char *path;
+    bool in_order; /* the file's rows are in the order they were given in, at one thread's speed */
     bool (*cancelled)(void *context); /* may be NULL */
     void *context;
 } FeedOptions;
@@ -133,7 +134,8 @@ void feed_close(RowFeed **feed); /* of an unfinished one: ends it, the file is n
 BatchVector *batch_vector(RowBatch *batch, size_t column);
 void *vector_values(BatchVector *vector); /* of its kind's C type; NULL for bytes and lists */
 void vector_set_valid(BatchVector *vector, size_t row);
-void vector_bytes(BatchVector *vector, size_t row, Str value); /* copied; valid then */
+/* Copied; valid then. A text that is not UTF-8 fails the feed: LH_INVALID "not_utf8". */
+void vector_bytes(BatchVector *vector, size_t row, Str value);
 /* Makes the list of `len` elements of a row, valid then; its elements begin at *at of the returned
  * vector, whose values moved: ask vector_values again. */
 BatchVector *vector_list(BatchVector *vector, size_t row, size_t len, size_t *at);
