@@ -48,13 +48,19 @@ struct RowFeed {
 
 static duckdb_logical_type logical_type(const Type *type) {
     static const duckdb_type types[] = {
-        [TYPE_BOOLEAN] = DUCKDB_TYPE_BOOLEAN,     [TYPE_INT] = DUCKDB_TYPE_INTEGER,
-        [TYPE_LONG] = DUCKDB_TYPE_BIGINT,         [TYPE_FLOAT] = DUCKDB_TYPE_FLOAT,
-        [TYPE_DOUBLE] = DUCKDB_TYPE_DOUBLE,       [TYPE_DATE] = DUCKDB_TYPE_DATE,
-        [TYPE_TIME] = DUCKDB_TYPE_TIME,           [TYPE_TIMESTAMP] = DUCKDB_TYPE_TIMESTAMP,
+        [TYPE_BOOLEAN] = DUCKDB_TYPE_BOOLEAN,
+        [TYPE_INT] = DUCKDB_TYPE_INTEGER,
+        [TYPE_LONG] = DUCKDB_TYPE_BIGINT,
+        [TYPE_FLOAT] = DUCKDB_TYPE_FLOAT,
+        [TYPE_DOUBLE] = DUCKDB_TYPE_DOUBLE,
+        [TYPE_DATE] = DUCKDB_TYPE_DATE,
+        [TYPE_TIME] = DUCKDB_TYPE_TIME,
+        [TYPE_TIMESTAMP] = DUCKDB_TYPE_TIMESTAMP,
         [TYPE_TIMESTAMPTZ] = DUCKDB_TYPE_TIMESTAMP_TZ,
-        [TYPE_STRING] = DUCKDB_TYPE_VARCHAR,      [TYPE_UUID] = DUCKDB_TYPE_UUID,
-        [TYPE_FIXED] = DUCKDB_TYPE_BLOB,          [TYPE_BINARY] = DUCKDB_TYPE_BLOB,
+        [TYPE_STRING] = DUCKDB_TYPE_VARCHAR,
+        [TYPE_UUID] = DUCKDB_TYPE_UUID,
+        [TYPE_FIXED] = DUCKDB_TYPE_BLOB,
+        [TYPE_BINARY] = DUCKDB_TYPE_BLOB,
     };
     if (type->kind == TYPE_DECIMAL)
         return duckdb_create_decimal_type((uint8_t)type->precision, (uint8_t)type->scale);
@@ -171,7 +177,8 @@ static void stop(RowFeed *feed) {
 static void check_texts(RowFeed *feed, const RowBatch *batch) {
     for (size_t i = 0; i < batch->column_count && feed->why.kind == LH_OK; i++)
         if (has_bad_text(&batch->columns[i])) {
-            err_code(&feed->why, LH_INVALID, "not_utf8", "column '%.*s' has a text that is not UTF-8",
+            err_code(&feed->why, LH_INVALID, "not_utf8",
+                     "column '%.*s' has a text that is not UTF-8",
                      SHOW(feed->options.fed->fields[i].name));
             stop(feed);
         }
@@ -229,8 +236,8 @@ static void on_bind(duckdb_bind_info info) {
 
 static void on_init(duckdb_init_info info) {
     RowFeed *feed = duckdb_init_get_bind_data(info);
-    duckdb_init_set_max_threads(
-        info, feed->options.in_order ? 1 : (idx_t)feed->engine->options.threads);
+    duckdb_init_set_max_threads(info,
+                                feed->options.in_order ? 1 : (idx_t)feed->engine->options.threads);
 }
 
 static void on_thread(duckdb_init_info info) {
@@ -265,8 +272,11 @@ static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
 }
 
 bool feed_setup(duckdb_connection connection, Err *err) {
-    const TableFunction function = {
-        .name = "lake_feed", .bind = on_bind, .init = on_init, .thread = on_thread, .rows = on_rows};
+    const TableFunction function = {.name = "lake_feed",
+                                    .bind = on_bind,
+                                    .init = on_init,
+                                    .thread = on_thread,
+                                    .rows = on_rows};
     return table_function_add(connection, &function, err);
 }
 

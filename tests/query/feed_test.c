@@ -153,27 +153,29 @@ TEST("a projection writes other values, and types, than were fed") {
 static Field element_long = {.name = STR("element"), .type = {.kind = TYPE_LONG}};
 static Field element_text = {.name = STR("element"), .type = {.kind = TYPE_STRING}};
 static Field element_list = {
-    .name = STR("element"), .type = {.kind = TYPE_LIST, .fields = &element_text, .field_count = 1}};
-#define DECIMAL(p, s) {.kind = TYPE_DECIMAL, .precision = p, .scale = s}
+    .name = STR("element"), .type = {.kind = TYPE_LIST, .fields = &element_text, .field_count = 1}
+};
+#define DECIMAL(p, s)                                                                              \
+    { .kind = TYPE_DECIMAL, .precision = p, .scale = s }
 static Field all_fields[] = {
-    {.name = STR("bo"), .type = {.kind = TYPE_BOOLEAN}                                        },
-    {.name = STR("i"),  .type = {.kind = TYPE_INT}                                            },
-    {.name = STR("l"),  .type = {.kind = TYPE_LONG}                                           },
-    {.name = STR("f"),  .type = {.kind = TYPE_FLOAT}                                          },
-    {.name = STR("d"),  .type = {.kind = TYPE_DOUBLE}                                         },
-    {.name = STR("d4"), .type = DECIMAL(4, 2)                                                 },
-    {.name = STR("d9"), .type = DECIMAL(9, 0)                                                 },
-    {.name = STR("d18"), .type = DECIMAL(18, 18)                                              },
-    {.name = STR("d38"), .type = DECIMAL(38, 10)                                              },
-    {.name = STR("da"), .type = {.kind = TYPE_DATE}                                           },
-    {.name = STR("ti"), .type = {.kind = TYPE_TIME}                                           },
-    {.name = STR("ts"), .type = {.kind = TYPE_TIMESTAMP}                                      },
-    {.name = STR("tz"), .type = {.kind = TYPE_TIMESTAMPTZ}                                    },
-    {.name = STR("s"),  .type = {.kind = TYPE_STRING}                                         },
-    {.name = STR("u"),  .type = {.kind = TYPE_UUID}                                           },
-    {.name = STR("bi"), .type = {.kind = TYPE_BINARY}                                         },
-    {.name = STR("li"), .type = {.kind = TYPE_LIST, .fields = &element_long, .field_count = 1}},
-    {.name = STR("ll"), .type = {.kind = TYPE_LIST, .fields = &element_list, .field_count = 1}},
+    {.name = STR("bo"),   .type = {.kind = TYPE_BOOLEAN}},
+    {.name = STR("i"),    .type = {.kind = TYPE_INT}    },
+    {.name = STR("l"),    .type = {.kind = TYPE_LONG}   },
+    {.name = STR("f"),    .type = {.kind = TYPE_FLOAT}  },
+    {.name = STR("d"),    .type = {.kind = TYPE_DOUBLE} },
+    {.name = STR("d4"),   .type = DECIMAL(4,              2)},
+    {.name = STR("d9"),                   .type = DECIMAL(9,                                 0)},
+    {.name = STR("d18"),                 .type = DECIMAL(18,               18)},
+    {.name = STR("d38"),.type = DECIMAL(38,10)},
+    {.name = STR("da"),  .type = {.kind = TYPE_DATE}                             },
+    {.name = STR("ti"),                   .type = {.kind = TYPE_TIME}                                },
+    {.name = STR("ts"),                   .type = {.kind = TYPE_TIMESTAMP}   },
+    {.name = STR("tz"),                   .type = {.kind = TYPE_TIMESTAMPTZ}},
+    {.name = STR("s"),                   .type = {.kind = TYPE_STRING}                             },
+    {.name = STR("u"),                   .type = {.kind = TYPE_UUID}                                 },
+    {.name = STR("bi"),                   .type = {.kind = TYPE_BINARY}    },
+    {.name = STR("li"),                   .type = {.kind = TYPE_LIST, .fields = &element_long, .field_count = 1}},
+    {.name = STR("ll"),                   .type = {.kind = TYPE_LIST, .fields = &element_list, .field_count = 1}                            },
 };
 static Schema all = {.fields = all_fields, .len = COUNT(all_fields)};
 
