@@ -1,6 +1,6 @@
-/* From a staged Parquet file to a version of a dataset: personal data is looked for, the file becomes
- * an object, one commit names it, and the result tells of it. Until the commit there is the staged
- * file and nothing else; whichever step fails, it goes, and so does the object. */
+/* From a staged Parquet file to a version of a dataset: personal data is looked for, the file
+ * becomes an object, one commit names it, and the result tells of it. Until the commit there is the
+ * staged file and nothing else; whichever step fails, it goes, and so does the object. */
 #include "ingest/parts.h"
 
 #include <string.h>
@@ -36,8 +36,8 @@ static bool look_for_pii(Landing *landing, Err *err) {
         if (!landing->hidden || !landing->hidden[i])
             shown.fields[shown.len++] = landing->schema->fields[i];
     return shown.len == 0 ||
-           pii_sample(landing->engine, &shown, landing->staged, landing->data.rows,
-                      &landing->arena, &landing->pii, &landing->pii_count, err);
+           pii_sample(landing->engine, &shown, landing->staged, landing->data.rows, &landing->arena,
+                      &landing->pii, &landing->pii_count, err);
 }
 
 static void drop_data(Landing *landing) {
@@ -109,8 +109,8 @@ static bool is_unknown(const Err *err) {
 
 static bool commit(Landing *landing, Err *err) {
     Property properties[] = {
-        {STR(PROPERTY_PII), pii_property(landing)},
-        {STR(PROPERTY_CURSOR), landing->cursor}
+        {STR(PROPERTY_PII),    pii_property(landing)},
+        {STR(PROPERTY_CURSOR), landing->cursor      }
     };
     landing->lineage.rows = landing->data.rows;
     landing->lineage.at_ms = clock_now_ms();

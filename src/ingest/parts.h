@@ -154,3 +154,10 @@ bool landing_stage(Landing *landing,
                    Err *err); /* finds the home bucket and names the staged file */
 bool landing_commit(Landing *landing, Err *err);          /* of the staged file, or without one */
 void landing_write(const Landing *landing, Text *result); /* API.md "Ingest" */
+
+/* mask.c: what is kept of a column's values. */
+typedef enum Mask { MASK_NONE, MASK_HASH, MASK_REDACT, MASK_PARTIAL } Mask;
+/* {"column": "hash"|"redact"|"partial"} into a Mask for each field; LH_INVALID "bad_mask". */
+bool masks_read(const Json *json, const Schema *schema, Mask *out, Err *err);
+Type mask_type(Mask mask, const Type *type); /* of what is kept */
+void mask_sql(Mask mask, const Field *field, Text *out);

@@ -346,7 +346,7 @@ static bool is_fed(const Type *type) {
 
 bool feed_open(Engine *engine, const FeedOptions *options, RowFeed **out, Err *err) {
     assert(duckdb_vector_size() == FEED_BATCH_ROWS);
-    assert(options->fed->len == options->written->len);
+    assert(options->projection || options->fed->len == options->written->len);
     for (size_t i = 0; i < options->fed->len; i++)
         if (!is_fed(&options->fed->fields[i].type))
             return err_set(err, LH_INVALID, "column '%.*s' has a type that no rows can be made of",
@@ -372,6 +372,13 @@ RowBatch *feed_take(RowFeed *feed) {
     if (!batch) batch = batch_open(feed);
     batch_clear(batch);
     return batch;
+}
+
+bool feed_ended(RowFeed *feed) {
+    pthread_mutex_lock(&feed->lock);
+    bool ended = feed->stopped;
+    pthread_mutex_unlock(&feed->lock);
+    return ended;
 }
 
 void feed_give(RowFeed *feed, RowBatch *batch, size_t rows) {
