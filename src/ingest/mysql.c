@@ -147,13 +147,24 @@ static bool finish(Pull *pull, Err *err) {
     return ok;
 }
 
+/* The table may have been altered since it was looked at, before the snapshot was read from. */
+static bool check_columns(Pull *pull, Arena *arena, Err *err) {
+    const MyPlan *plan = &pull->my->plan;
+    MyColumn *columns;
+    size_t count;
+    if (!my_columns(pull->stmt, MAPPING_EXACT, arena, &columns, &count, err)) return false;
+    bool same = count == plan->column_count;
+    for (size_t i = 0; same && i < count; i++) same = my_same_wire(&columns[i], &plan->columns[i]);
+    return same || err_set(err, LH_CONFLICT, "the columns changed while the source was read");
+}
+
 static bool pull_part(MySource *my, size_t part, RowFeed *feed, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(pull_close) Pull pull = {.my = my, .conn = &my->conns[part]};
     pull_open(&pull, &arena);
     return myconn_prepare(pull.conn, my->plan.sql[part], &pull.stmt, err) &&
            myconn_execute(pull.conn, pull.stmt, &my->plan.after, my->plan.has_after, err) &&
-           pull_rows(&pull, feed, err) && check_casts(&pull, err) && finish(&pull, err);
+           check_columns(&pull, &arena, err) && pull_rows(&pull, feed, err) && check_casts(&pull, err) && finish(&pull, err);
 }
 
 static bool mysql_pull(Source *base, size_t part, RowFeed *feed, Err *err) {

@@ -158,6 +158,10 @@ void my_make_int(MyColumn *column);
  * expression with %s where the column stands. LH_INVALID when nothing makes it. */
 bool my_cast(MyColumn *column, const Type *wanted, Arena *arena, const char **cast, Err *err);
 
+/* Once the server was asked what the cast gives: how that lies on the wire. */
+bool my_cast_made(MyColumn *column, const MyColumn *made, Arena *arena, Err *err);
+bool my_same_wire(const MyColumn *a, const MyColumn *b);
+
 /* mysql_plan.c */
 typedef struct MyPlan {
     Str schema, table; /* as the server spells them; empty for a query */

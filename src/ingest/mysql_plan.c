@@ -44,8 +44,8 @@ static bool ask(MyConn *conn, Str sql, const Str *params, size_t param_count, Ar
     bool more;
     *out = (Answers){0};
     if (!myconn_prepare(conn, sql, &stmt, err) ||
-        !my_columns(stmt, MAPPING_EXACT, arena, &columns, &count, err) ||
-        !myconn_execute(conn, stmt, params, param_count, err))
+        !myconn_execute(conn, stmt, params, param_count, err) || /* types follow parameters */
+        !my_columns(stmt, MAPPING_EXACT, arena, &columns, &count, err))
         return false;
     if (count > CELLS_MAX) return err_set(err, LH_BUG, "%zu cells", count);
     for (;;) {
@@ -471,6 +471,20 @@ static bool plan_parts(const SourceRequest *request, MyConn *conns, const char *
     return true;
 }
 
+/* The server says how what it casts lies on the wire. */
+static bool settle_casts(MyConn *conn, const char **casts, Arena *arena, MyPlan *plan, Err *err) {
+    OWNED(mystmt_close) MYSQL_STMT *stmt = NULL;
+    MyColumn *made;
+    size_t count;
+    if (!plan->has_casts) return true;
+    if (!myconn_prepare(conn, plan->sql[0], &stmt, err) ||
+        !my_columns(stmt, MAPPING_EXACT, arena, &made, &count, err))
+        return false;
+    for (size_t i = 0; i < plan->column_count && i < count; i++)
+        if (casts[i] && !my_cast_made(&plan->columns[i], &made[i], arena, err)) return false;
+    return true;
+}
+
 static void set_declared(MyPlan *plan, const Answers *columns) {
     for (size_t i = 0; i < plan->column_count && i < columns->count; i++)
         plan->columns[i].declared = columns->rows[i][1];
@@ -499,7 +513,8 @@ bool my_plan(const SourceRequest *request, MyConn *conns, Arena *arena, MyPlan *
     if (!wanted_types(request, arena, &plan, casts, err) ||
         !settle_booleans(&conns[0], arena, &plan, err) ||
         !plan_cursor(&conns[0], request, casts, arena, &plan, err) ||
-        !plan_parts(request, conns, casts, query, table.key, arena, &plan, err))
+        !plan_parts(request, conns, casts, query, table.key, arena, &plan, err) ||
+        !settle_casts(&conns[0], casts, arena, &plan, err))
         return false;
     *out = plan;
     return true;

@@ -207,37 +207,25 @@ void my_make_int(MyColumn *column) {
 
 /* Types that the user gave. */
 
-/* Expressions that give values of a shape whose decoder makes the kind. A cast that loses something
- * is a warning of the server's, which the end of the pull looks for. */
-static bool cast_to(const Type *wanted, Arena *arena, const char **cast, MyShape *shape) {
-    static const struct {
-        TypeKind kind;
-        MyShape shape;
-        const char *sql;
-    } casts[] = {
-        {TYPE_BOOLEAN,     SHAPE_INT,      "(%s <> 0)"                },
-        {TYPE_INT,         SHAPE_INT,      "CAST(%s AS SIGNED)"       },
-        {TYPE_LONG,        SHAPE_INT,      "CAST(%s AS SIGNED)"       },
-        {TYPE_FLOAT,       SHAPE_DOUBLE,   "(%s + 0E0)"               },
-        {TYPE_DOUBLE,      SHAPE_DOUBLE,   "(%s + 0E0)"               },
-        {TYPE_DATE,        SHAPE_DATE,     "CAST(%s AS DATE)"         },
-        {TYPE_TIME,        SHAPE_TIME,     "CAST(%s AS TIME(6))"      },
-        {TYPE_TIMESTAMP,   SHAPE_DATETIME, "CAST(%s AS DATETIME(6))"  },
-        {TYPE_TIMESTAMPTZ, SHAPE_DATETIME, "CAST(%s AS DATETIME(6))"  },
-        {TYPE_STRING,      SHAPE_TEXT,     "CONVERT(%s USING utf8mb4)"},
-        {TYPE_UUID,        SHAPE_TEXT,     "CONVERT(%s USING utf8mb4)"},
-        {TYPE_BINARY,      SHAPE_BYTES,    "CAST(%s AS BINARY)"       },
+/* What makes the kind, of whatever the server has. A cast that loses something is a warning of the
+ * server's, which the end of the pull looks for. */
+static const char *cast_to(const Type *wanted, Arena *arena) {
+    static const char *const casts[TYPE_MAP + 1] = {
+        [TYPE_BOOLEAN] = "(%s <> 0)",
+        [TYPE_INT] = "CAST(%s AS SIGNED)",
+        [TYPE_LONG] = "CAST(%s AS SIGNED)",
+        [TYPE_FLOAT] = "(%s + 0E0)",
+        [TYPE_DOUBLE] = "(%s + 0E0)",
+        [TYPE_DATE] = "CAST(%s AS DATE)",
+        [TYPE_TIME] = "CAST(%s AS TIME(6))",
+        [TYPE_TIMESTAMP] = "CAST(%s AS DATETIME(6))",
+        [TYPE_TIMESTAMPTZ] = "CAST(%s AS DATETIME(6))",
+        [TYPE_STRING] = "CONVERT(%s USING utf8mb4)",
+        [TYPE_UUID] = "CONVERT(%s USING utf8mb4)",
+        [TYPE_BINARY] = "CAST(%s AS BINARY)",
     };
-    if (wanted->kind == TYPE_DECIMAL) {
-        Str sql =
-            arena_print(arena, "CAST(%%s AS DECIMAL(%d,%d))", wanted->precision, wanted->scale);
-        *cast = sql.data, *shape = SHAPE_DECIMAL;
-        return true;
-    }
-    for (size_t i = 0; i < COUNT(casts); i++)
-        if (casts[i].kind == wanted->kind)
-            return *cast = casts[i].sql, *shape = casts[i].shape, true;
-    return false;
+    if (wanted->kind != TYPE_DECIMAL) return casts[wanted->kind];
+    return arena_print(arena, "CAST(%%s AS DECIMAL(%d,%d))", wanted->precision, wanted->scale).data;
 }
 
 /* Whether the column's own values can be decoded as the kind, or would be cut or be hexadecimal. */
@@ -248,17 +236,30 @@ static bool is_direct(const MyColumn *column, const Type *wanted) {
     return column->shape != SHAPE_DECIMAL;
 }
 
+static bool cannot(const MyColumn *column, const Type *wanted, Arena *arena, Err *err) {
+    Str sql = type_sql(wanted, arena);
+    return err_set(err, LH_INVALID, "column '%.*s' (%.*s) cannot be read as %.*s",
+                   SHOW(column->name), SHOW(column->declared), SHOW(sql));
+}
+
 bool my_cast(MyColumn *column, const Type *wanted, Arena *arena, const char **cast, Err *err) {
-    MyShape shape = column->shape;
-    *cast = NULL;
+    *cast = is_direct(column, wanted) ? NULL : cast_to(wanted, arena);
+    if (!*cast && !is_direct(column, wanted)) return cannot(column, wanted, arena, err);
     column->is_checked = column->is_wide = false;
-    if (!is_direct(column, wanted) && !cast_to(wanted, arena, cast, &shape)) {
-        Str sql = type_sql(wanted, arena);
-        return err_set(err, LH_INVALID, "column '%.*s' (%.*s) cannot be read as %.*s",
-                       SHOW(column->name), SHOW(column->declared), SHOW(sql));
-    }
     column->type = *wanted;
-    if (*cast) column->decimals = 6;
-    column->shape = shape;
     return true;
+}
+
+bool my_cast_made(MyColumn *column, const MyColumn *made, Arena *arena, Err *err) {
+    if (!my_decoder(made->shape, column->type.kind))
+        return cannot(column, &column->type, arena, err);
+    column->shape = made->shape;
+    column->width = made->width;
+    column->is_unsigned = made->is_unsigned;
+    column->decimals = made->decimals;
+    return true;
+}
+
+bool my_same_wire(const MyColumn *a, const MyColumn *b) {
+    return a->shape == b->shape && a->width == b->width && a->is_unsigned == b->is_unsigned;
 }
