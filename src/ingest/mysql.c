@@ -164,7 +164,8 @@ static bool pull_part(MySource *my, size_t part, RowFeed *feed, Err *err) {
     pull_open(&pull, &arena);
     return myconn_prepare(pull.conn, my->plan.sql[part], &pull.stmt, err) &&
            myconn_execute(pull.conn, pull.stmt, &my->plan.after, my->plan.has_after, err) &&
-           check_columns(&pull, &arena, err) && pull_rows(&pull, feed, err) && check_casts(&pull, err) && finish(&pull, err);
+           check_columns(&pull, &arena, err) && pull_rows(&pull, feed, err) &&
+           check_casts(&pull, err) && finish(&pull, err);
 }
 
 static bool mysql_pull(Source *base, size_t part, RowFeed *feed, Err *err) {

@@ -1,4 +1,5 @@
-/* The MySQL connector against a real MariaDB: names, refusals, secrets, snapshots, parts, faults. */
+/* The MySQL connector against a real MariaDB: names, refusals, secrets, snapshots, parts, faults.
+ */
 #include "ingest/maria.h"
 
 #include "ingest/mysql.h"
@@ -27,9 +28,11 @@ static void big_table(void) {
         "f float) ENGINE=InnoDB; "
         "INSERT INTO big SELECT seq*3-1000, IF(seq%%7=0,NULL,seq*13-2000000), "
         "CONCAT('näme 😀 ', seq), seq*1.37-5000, IF(seq%%11=0,NULL,seq%%2), "
-        "'2001-02-03 04:05:06.789' + INTERVAL seq*61 SECOND, '1950-01-01' + INTERVAL seq%%40000 DAY, "
+        "'2001-02-03 04:05:06.789' + INTERVAL seq*61 SECOND, '1950-01-01' + INTERVAL seq%%40000 "
+        "DAY, "
         "IF(seq%%5=0,NULL,REPEAT('nöte ', seq%%20)), CONCAT('{\"k\": ', seq, '}'), "
-        "18446744073709551615-CAST(seq AS UNSIGNED), seq*0.25 FROM (SELECT CAST(seq AS SIGNED) AS seq FROM seq_1_to_%lld) AS s; ANALYZE TABLE big;",
+        "18446744073709551615-CAST(seq AS UNSIGNED), seq*0.25 FROM (SELECT CAST(seq AS SIGNED) AS "
+        "seq FROM seq_1_to_%lld) AS s; ANALYZE TABLE big;",
         (long long)big_rows());
 }
 
@@ -156,9 +159,16 @@ TEST("a large table arrives whole, in one part and in four, within the memory of
 
 TEST("hostile names of schemas, tables and columns are names") {
     OWNED(arena_close) Arena arena = {0};
-    static const char *const names[] = {"a`b", "a'b\"c", "ünïcödé 😀", "SELECT", "a.b", "-- x",
-                                        "; DROP TABLE big; --", "%s%n",
-                                        "1234567890123456789012345678901234567890123456789012345678901234"};
+    static const char *const names[] = {
+        "a`b",
+        "a'b\"c",
+        "ünïcödé 😀",
+        "SELECT",
+        "a.b",
+        "-- x",
+        "; DROP TABLE big; --",
+        "%s%n",
+        "1234567890123456789012345678901234567890123456789012345678901234"};
     /* MariaDB's own names take no characters beyond the first plane. */
     for (size_t i = 0; i < COUNT(names); i++) {
         OWNED(source_close) Source *source = NULL;
@@ -172,14 +182,16 @@ TEST("hostile names of schemas, tables and columns are names") {
             text_add_byte(&quoted, *c);
         }
         Str q = text_str(&quoted);
-        Str statement = arena_print(
-            &arena, "CREATE DATABASE `s %.*s`; CREATE TABLE `s %.*s`.`%.*s` (`%.*s` int PRIMARY KEY, b int); "
-            "INSERT INTO `s %.*s`.`%.*s` VALUES (1, 2), (2, NULL);", (int)MIN(q.len, 60), q.data,
-            (int)MIN(q.len, 60), q.data, SHOW(q), SHOW(q), (int)MIN(q.len, 60), q.data, SHOW(q));
+        Str statement = arena_print(&arena,
+                                    "CREATE DATABASE `s %.*s`; CREATE TABLE `s %.*s`.`%.*s` "
+                                    "(`%.*s` int PRIMARY KEY, b int); "
+                                    "INSERT INTO `s %.*s`.`%.*s` VALUES (1, 2), (2, NULL);",
+                                    (int)MIN(q.len, 60), q.data, (int)MIN(q.len, 60), q.data,
+                                    SHOW(q), SHOW(q), (int)MIN(q.len, 60), q.data, SHOW(q));
         sql(&arena, "%s", statement.data);
         Str shown = str_from(name);
-        Str full = arena_print(&arena, "s %.*s.%s", (int)MIN(shown.len, q.len > 60 ? 60 : shown.len),
-                               name, name);
+        Str full = arena_print(&arena, "s %.*s.%s",
+                               (int)MIN(shown.len, q.len > 60 ? 60 : shown.len), name, name);
         SourceRequest request = request_of(full.data);
         request.parallel = 2;
         CHECK_OK(read_all(&request, &source, &feed, &err));
@@ -258,16 +270,18 @@ TEST("a query gives its columns with their types, also with a semicolon and a co
     Err err = {0};
     big_table();
     SourceRequest request = request_of("");
-    request.query = STR("SELECT n % 3 AS rest, COUNT(*) AS c, SUM(amount) AS s, MAX(ts) AS t, NULL AS nothing "
-                        "FROM big WHERE n IS NOT NULL GROUP BY 1 ORDER BY 1 -- by rest\n ; ");
+    request.query =
+        STR("SELECT n % 3 AS rest, COUNT(*) AS c, SUM(amount) AS s, MAX(ts) AS t, NULL AS nothing "
+            "FROM big WHERE n IS NOT NULL GROUP BY 1 ORDER BY 1 -- by rest\n ; ");
     request.parallel = 4;
     CHECK_OK(read_all(&request, &source, &feed, &err));
     CHECK_INT(source->parts, 1);
     CHECK_INT(source->rows_estimate, -1);
     CHECK_INT(source->warning_count, 1);
     CHECK_STR(source->query, request.query.data);
-    Str rest = sql(&arena, "SELECT n %% 3, COUNT(*), SUM(amount), CAST(MAX(ts) AS DATETIME(6)), NULL FROM big "
-                           "WHERE n IS NOT NULL GROUP BY 1 ORDER BY 1");
+    Str rest = sql(
+        &arena, "SELECT n %% 3, COUNT(*), SUM(amount), CAST(MAX(ts) AS DATETIME(6)), NULL FROM big "
+                "WHERE n IS NOT NULL GROUP BY 1 ORDER BY 1");
     for (size_t i = 0; i < feed->row_count; i++) {
         Str line = str_until(&rest, '\n');
         for (size_t c = 0; c < source->column_count; c++) {
@@ -286,11 +300,16 @@ TEST("types that the user gives are taken, and a value that does not fit fails t
     sql(&arena, "CREATE OR REPLACE TABLE ty (id int PRIMARY KEY, flag tinyint(1), num varchar(20), "
                 "big bigint unsigned, day varchar(20), t time, b blob, price decimal(10,2)); "
                 "INSERT INTO ty VALUES (1, 7, '12', 5, '2024-02-29', '23:59:59', 'text', 1.25), "
-                "(2, 0, '-3', 6, '1999-12-31', '00:00:00', 'é', -2), (3,NULL,NULL,NULL,NULL,NULL,NULL,NULL)");
+                "(2, 0, '-3', 6, '1999-12-31', '00:00:00', 'é', -2), "
+                "(3,NULL,NULL,NULL,NULL,NULL,NULL,NULL)");
     static const char *const types[] = {
-        "{\"flag\":\"BOOLEAN\",\"num\":\"BIGINT\",\"big\":\"BIGINT\",\"day\":\"DATE\",\"t\":\"TIME\","
+        "{\"flag\":\"BOOLEAN\",\"num\":\"BIGINT\",\"big\":\"BIGINT\",\"day\":\"DATE\",\"t\":"
+        "\"TIME\","
         "\"b\":\"VARCHAR\",\"price\":\"DOUBLE\",\"id\":\"DECIMAL(12,3)\"}",
-        "{\"num\":\"DATE\"}", "{\"day\":\"INTEGER\"}", "{\"num\":\"INTEGER[]\"}", "{\"none\":\"INTEGER\"}",
+        "{\"num\":\"DATE\"}",
+        "{\"day\":\"INTEGER\"}",
+        "{\"num\":\"INTEGER[]\"}",
+        "{\"none\":\"INTEGER\"}",
         "{\"num\":\"UUID\"}"};
     for (size_t i = 0; i < COUNT(types); i++) {
         OWNED(source_close) Source *source = NULL;
@@ -302,7 +321,8 @@ TEST("types that the user gives are taken, and a value that does not fit fails t
         if (i > 0) CHECK(!ok && err.kind == LH_INVALID);
         if (i > 0) continue;
         if (!ok) kit_fail(__FILE__, __LINE__, "%s", err.message);
-        static const char *const first[] = {"1.000", "1", "12", "5", "2024-02-29", "23:59:59.000000", "text", "1.25"};
+        static const char *const first[] = {"1.000",           "1",    "12",  "5", "2024-02-29",
+                                            "23:59:59.000000", "text", "1.25"};
         for (size_t c = 0; c < COUNT(first); c++) CHECK_STR(feed->rows[0][c], first[c]);
         CHECK_STR(feed->rows[1][6], "é");
         for (size_t c = 1; c < COUNT(first); c++) CHECK(!feed->rows[2][c].data);
@@ -314,16 +334,24 @@ TEST("plain types are integers, floats, booleans and text, which keeps zero date
     OWNED(source_close) Source *source = NULL;
     OWNED(fed_close) RowFeed *feed = NULL;
     Err err = {0};
-    sql(&arena, "SET sql_mode=''; CREATE OR REPLACE TABLE plain (a decimal(12,2), b bigint unsigned, c datetime(3), "
-                "d date, e blob, f tinyint(1), g uuid); INSERT INTO plain VALUES (1.5, 18446744073709551615, "
+    sql(&arena, "SET sql_mode=''; CREATE OR REPLACE TABLE plain (a decimal(12,2), b bigint "
+                "unsigned, c datetime(3), "
+                "d date, e blob, f tinyint(1), g uuid); INSERT INTO plain VALUES (1.5, "
+                "18446744073709551615, "
                 "'0000-00-00', '2024-00-00', x'00ff', 1, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')");
     SourceRequest request = request_of("plain");
     request.mapping = MAPPING_PLAIN;
     CHECK_OK(read_all(&request, &source, &feed, &err));
-    static const char *const cells[] = {"1.5", "18446744073709551615", "0000-00-00 00:00:00.000",
-                                        "2024-00-00", "00ff", "1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"};
+    static const char *const cells[] = {"1.5",
+                                        "18446744073709551615",
+                                        "0000-00-00 00:00:00.000",
+                                        "2024-00-00",
+                                        "00ff",
+                                        "1",
+                                        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"};
     for (size_t c = 0; c < COUNT(cells); c++) CHECK_STR(feed->rows[0][c], cells[c]);
-    CHECK(source->columns[0].type.kind == TYPE_DOUBLE && source->columns[5].type.kind == TYPE_BOOLEAN);
+    CHECK(source->columns[0].type.kind == TYPE_DOUBLE &&
+          source->columns[5].type.kind == TYPE_BOOLEAN);
     CHECK_INT(source->warning_count, 0);
 }
 
@@ -332,8 +360,10 @@ TEST("what became something else is counted by column") {
     OWNED(source_close) Source *source = NULL;
     OWNED(fed_close) RowFeed *feed = NULL;
     Err err = {0};
-    sql(&arena, "SET sql_mode='ALLOW_INVALID_DATES'; CREATE OR REPLACE TABLE odd (id int PRIMARY KEY, d date, "
-                "g point, w decimal(40,1)); INSERT INTO odd VALUES (1,'0000-00-00',ST_GeomFromText('POINT(1 2)',4326),1), "
+    sql(&arena, "SET sql_mode='ALLOW_INVALID_DATES'; CREATE OR REPLACE TABLE odd (id int PRIMARY "
+                "KEY, d date, "
+                "g point, w decimal(40,1)); INSERT INTO odd VALUES "
+                "(1,'0000-00-00',ST_GeomFromText('POINT(1 2)',4326),1), "
                 "(2,'2024-02-31',ST_GeomFromText('POINT(1 2)'),NULL),(3,'0000-00-00',NULL,2)");
     SourceRequest request = request_of("odd");
     CHECK_OK(read_all(&request, &source, &feed, &err));
@@ -351,8 +381,10 @@ TEST("values of thirty million bytes arrive, in batches of few rows") {
     OWNED(source_close) Source *source = NULL;
     OWNED(fed_close) RowFeed *feed = NULL;
     Err err = {0};
-    sql(&arena, "SET GLOBAL max_allowed_packet=1073741824; CREATE OR REPLACE TABLE huge (id int PRIMARY KEY, b longblob, t longtext)");
-    sql(&arena, "INSERT INTO huge VALUES (1, REPEAT('x', 30000000), 'a'), (2, REPEAT('y', 16777210), REPEAT('é', 8388608)), "
+    sql(&arena, "SET GLOBAL max_allowed_packet=1073741824; CREATE OR REPLACE TABLE huge (id int "
+                "PRIMARY KEY, b longblob, t longtext)");
+    sql(&arena, "INSERT INTO huge VALUES (1, REPEAT('x', 30000000), 'a'), (2, REPEAT('y', "
+                "16777210), REPEAT('é', 8388608)), "
                 "(3, REPEAT('z', 16777215), NULL), (4, NULL, REPEAT('w', 16777216)), (5, '', '')");
     SourceRequest request = request_of("huge");
     CHECK_OK(source_mysql(&request, &source, &err));
@@ -369,19 +401,34 @@ TEST("values of thirty million bytes arrive, in batches of few rows") {
 
 /* Incremental. */
 
-TEST("with a cursor column only what comes at or after its value is read, and last goes on from there") {
+TEST("with a cursor column only what comes at or after its value is read, and last goes on from "
+     "there") {
     OWNED(arena_close) Arena arena = {0};
-    sql(&arena, "CREATE OR REPLACE TABLE inc (id bigint, u bigint unsigned, ts timestamp(6) NULL, d decimal(30,10), "
+    sql(&arena, "CREATE OR REPLACE TABLE inc (id bigint, u bigint unsigned, ts timestamp(6) NULL, "
+                "d decimal(30,10), "
                 "f float, s varchar(20), day date); INSERT INTO inc VALUES "
-                "(9007199254740993, 18446744073709551614, '2024-01-01 00:00:00.000001', 0.0000000001, 0.1, 'b', '2024-01-01'), "
-                "(9007199254740992, 18446744073709551613, '2024-01-01 00:00:00.000000', 0.0000000000, 0.05, 'a', '2023-12-31'), "
-                "(9007199254740994, 18446744073709551615, '2024-01-01 00:00:00.000002', 0.0000000002, 0.2, 'c', '2024-01-02'), "
+                "(9007199254740993, 18446744073709551614, '2024-01-01 00:00:00.000001', "
+                "0.0000000001, 0.1, 'b', '2024-01-01'), "
+                "(9007199254740992, 18446744073709551613, '2024-01-01 00:00:00.000000', "
+                "0.0000000000, 0.05, 'a', '2023-12-31'), "
+                "(9007199254740994, 18446744073709551615, '2024-01-01 00:00:00.000002', "
+                "0.0000000002, 0.2, 'c', '2024-01-02'), "
                 "(NULL,NULL,NULL,NULL,NULL,NULL,NULL)");
     static const char *const cursors[] = {"id", "u", "ts", "d", "f", "s", "day"};
-    static const char *const last[] = {"9007199254740994", "18446744073709551615", "2024-01-01 00:00:00.000002",
-                                       "0.0000000002", "0.2", "c", "2024-01-02"};
-    static const char *const middle[] = {"9007199254740993", "18446744073709551614", "2024-01-01 00:00:00.000001",
-                                         "0.0000000001", "0.1", "b", "2024-01-01"};
+    static const char *const last[] = {"9007199254740994",
+                                       "18446744073709551615",
+                                       "2024-01-01 00:00:00.000002",
+                                       "0.0000000002",
+                                       "0.2",
+                                       "c",
+                                       "2024-01-02"};
+    static const char *const middle[] = {"9007199254740993",
+                                         "18446744073709551614",
+                                         "2024-01-01 00:00:00.000001",
+                                         "0.0000000001",
+                                         "0.1",
+                                         "b",
+                                         "2024-01-01"};
     for (size_t i = 0; i < COUNT(cursors); i++)
         for (int step = 0; step < 3; step++) {
             OWNED(source_close) Source *source = NULL;
@@ -392,7 +439,8 @@ TEST("with a cursor column only what comes at or after its value is read, and la
             request.after = step == 0 ? (Str){0} : str_from(step == 1 ? middle[i] : last[i]);
             CHECK_OK(read_all(&request, &source, &feed, &err));
             if (feed->row_count != (size_t)(step == 0 ? 4 : step == 1 ? 2 : 1))
-                kit_fail(__FILE__, __LINE__, "%s after step %d: %zu rows", cursors[i], step, feed->row_count);
+                kit_fail(__FILE__, __LINE__, "%s after step %d: %zu rows", cursors[i], step,
+                         feed->row_count);
             if (i == 4) /* a float's text is as long as it must be */
                 CHECK(strtof(source->last.data, NULL) == 0.2f);
             else
