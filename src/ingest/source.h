@@ -44,8 +44,9 @@ struct Source {
     SourceColumn *columns; /* at least one */
     size_t column_count;
     size_t parts;
-    int64_t rows_estimate;   /* by the other side's statistics; -1: none */
-    SourceWarning *warnings; /* complete once all parts are pulled; under the connector's own lock */
+    int64_t rows_estimate; /* by the other side's statistics; -1: none */
+    SourceWarning
+        *warnings; /* complete once all parts are pulled; under the connector's own lock */
     size_t warning_count;
     Str last;           /* with a cursor column: the greatest value that was read, as text */
     SourceMoved *moved; /* set by the sink before the first part is pulled */
@@ -61,15 +62,15 @@ typedef enum TypeMapping {
 /* What a connector is asked for; the same for every kind. Text is the user's: names are checked
  * against the source's own catalog and quoted, never spliced. */
 typedef struct SourceRequest {
-    Str dsn;                /* with its password, which is in no message, log, or locator */
-    Str table, query;       /* exactly one; table is name or schema.name */
-    Str cursor, after;      /* incremental: only rows whose cursor column is >= after (empty: all),
-                               in its order */
-    int64_t batch_rows;     /* at most, in memory at once and part */
-    int64_t parallel;       /* parts wanted; a source may make fewer */
-    const Json *types;      /* {"column": "SQL type"}: taken instead of the mapping; or NULL */
+    Str dsn;            /* with its password, which is in no message, log, or locator */
+    Str table, query;   /* exactly one; table is name or schema.name */
+    Str cursor, after;  /* incremental: only rows whose cursor column is >= after (empty: all),
+                           in its order */
+    int64_t batch_rows; /* at most, in memory at once and part */
+    int64_t parallel;   /* parts wanted; a source may make fewer */
+    const Json *types;  /* {"column": "SQL type"}: taken instead of the mapping; or NULL */
     TypeMapping mapping;
-    Str allow_hosts;        /* comma separated; empty: any */
+    Str allow_hosts; /* comma separated; empty: any */
     int64_t connect_timeout_ms, idle_timeout_ms;
 } SourceRequest;
 
@@ -95,9 +96,13 @@ typedef struct TableIngest {
     bool widen;       /* schema drift on append: new columns and wider types; else refused */
     const Json *mask; /* {"column": "hash"|"redact"|"partial"}, or NULL */
     Str cursor;       /* kept with the dataset, so that the next run goes on from source->last */
-    bool (*cancelled)(void *context);
+    bool (*cancelled)(void *context); /* may be NULL; asked on several threads */
+    /* may be NULL; a few times a second, on the caller's thread */
     void (*progress)(void *context, int64_t rows, int64_t rows_estimate);
     void *context;
 } TableIngest;
+/* LH_INVALID "bad_mask"; LH_CONFLICT "dataset_exists", "schema_mismatch" with each difference;
+ * LH_CANCELLED; and whatever the source or the writing fails with. The source stays the caller's to
+ * close. */
 bool ingest_table(Catalog *catalog, Engine *engine, Buckets *buckets, Source *source,
                   const TableIngest *what, Text *result, Err *err);

@@ -54,14 +54,17 @@ static size_t *order_of(const Schema *schema, Arena *arena) {
     return order;
 }
 
-static void make_copy(Text *sql, Str select, const Schema *schema, const char *path, Arena *arena) {
+static void make_copy(Text *sql, Str select, const CopyOptions *options, Arena *arena) {
+    const Schema *schema = options->schema;
     text_add(sql, STR("COPY (SELECT "));
     add_columns(sql, schema, order_of(schema, arena), arena);
     text_print(sql, " FROM (%.*s\n) AS given(", SHOW(select));
     for (size_t i = 0; i < schema->len; i++) text_print(sql, "%sc%zu", i ? ", " : "", i);
     text_add(sql, STR(")) TO "));
-    sql_quote_text(sql, str_from(path));
-    text_add(sql, STR(" (" PARQUET_OPTIONS ", FIELD_IDS {"));
+    sql_quote_text(sql, str_from(options->path));
+    text_add(sql, STR(" (" PARQUET_OPTIONS));
+    if (options->any_order) text_add(sql, STR(", PRESERVE_ORDER false"));
+    text_add(sql, STR(", FIELD_IDS {"));
     for (size_t i = 0; i < schema->len; i++) {
         if (i) text_add(sql, STR(", "));
         add_field_ids(sql, &schema->fields[i]);
@@ -174,14 +177,21 @@ static bool read_stats(Rows *rows, const Schema *schema, Arena *arena, DataFile 
     return rows_next(rows, &count, err);
 }
 
+bool copy_parquet(Engine *engine, Str select, const CopyOptions *options, Arena *arena,
+                  DataFile *out, Err *err) {
+    OWNED(rows_close) Rows *rows = NULL;
+    OWNED(text_close) Text sql = {0};
+    make_copy(&sql, select, options, arena);
+    return engine_run(engine, text_str(&sql), options->cancelled, options->context, &rows, err) &&
+           read_stats(rows, options->schema, arena, out, err);
+}
+
 bool engine_copy_parquet(Engine *engine, Str select, const Schema *schema, const char *path,
                          bool (*cancelled)(void *), void *context, Arena *arena, DataFile *out,
                          Err *err) {
-    OWNED(rows_close) Rows *rows = NULL;
-    OWNED(text_close) Text sql = {0};
-    make_copy(&sql, select, schema, path, arena);
-    return engine_run(engine, text_str(&sql), cancelled, context, &rows, err) &&
-           read_stats(rows, schema, arena, out, err);
+    const CopyOptions options = {
+        .schema = schema, .path = path, .cancelled = cancelled, .context = context};
+    return copy_parquet(engine, select, &options, arena, out, err);
 }
 
 bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err *err) {

@@ -93,7 +93,7 @@ static bool open_trusted(Engine *engine, Err *err) {
     if (duckdb_connect(engine->trusted, &connection) != DuckDBSuccess)
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     bool ok = instance_run(connection, STR(RESOLVE_MACRO), err) &&
-              write_empty_file(engine, connection, err) && write_setup(connection, err) &&
+              write_empty_file(engine, connection, err) && feed_setup(connection, err) &&
               parquet_setup(connection, err);
     duckdb_disconnect(&connection);
     return ok;

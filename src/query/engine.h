@@ -62,12 +62,44 @@ struct Engine {
 bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err);
 bool instance_run(duckdb_connection connection, Str sql, Err *err);
 
-bool write_setup(duckdb_connection connection, Err *err); /* write.c: its table function */
 /* A table function of one UBIGINT, the address of what it reads; for the trusted instance alone. */
-bool table_function_add(duckdb_connection connection, const char *name,
-                        duckdb_table_function_bind_t bind, duckdb_table_function_init_t init,
-                        duckdb_table_function_t rows, Err *err);
+typedef struct TableFunction {
+    const char *name;
+    duckdb_table_function_bind_t bind;
+    duckdb_table_function_init_t init, thread; /* thread: for each that reads; may be NULL */
+    duckdb_table_function_t rows;
+} TableFunction;
+bool table_function_add(duckdb_connection connection, const TableFunction *function, Err *err);
+bool feed_setup(duckdb_connection connection, Err *err);    /* feed.c: its table function */
 bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
+
+/* feed.c, and write.c that fills batches cell by cell. */
+struct BatchVector {
+    duckdb_vector vector;
+    TypeKind kind;
+    void *values;
+    uint64_t *validity;
+    BatchVector *child; /* of a list: the elements */
+    bool not_utf8;      /* a text was not */
+};
+struct RowBatch {
+    duckdb_data_chunk chunk;
+    size_t rows, column_count;
+    BatchVector *columns;
+    RowBatch *next; /* in the queue, or among the free */
+    Arena arena;
+};
+
+/* copy.c: engine_copy_parquet with all there is to choose. */
+typedef struct CopyOptions {
+    const Schema *schema;
+    const char *path;
+    bool any_order; /* rows may change places, so that threads need not wait for each other */
+    bool (*cancelled)(void *context);
+    void *context;
+} CopyOptions;
+bool copy_parquet(Engine *engine, Str select, const CopyOptions *options, Arena *arena,
+                  DataFile *out, Err *err);
 
 /* file_reads.c: lets the read cache fill files before DuckDB reads them. Before the first instance
  * is opened; once in a process, later calls do nothing. */

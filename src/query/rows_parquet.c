@@ -57,7 +57,9 @@ static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
 }
 
 bool parquet_setup(duckdb_connection connection, Err *err) {
-    return table_function_add(connection, "lake_result", on_bind, on_init, on_rows, err);
+    const TableFunction function = {
+        .name = "lake_result", .bind = on_bind, .init = on_init, .rows = on_rows};
+    return table_function_add(connection, &function, err);
 }
 
 static bool copy_out(Transfer *transfer, const char *path, Err *err) {
