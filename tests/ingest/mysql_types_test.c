@@ -1,0 +1,143 @@
+/* Every type of MySQL and MariaDB: what it becomes, and that values arrive as the server's own
+ * client prints them. */
+#include "ingest/maria.h"
+
+#include "ingest/mysql.h"
+
+typedef struct Case {
+    const char *declared, *type, *values, *shown; /* shown: an expression of v; NULL: v */
+} Case;
+
+static const Case cases[] = {
+    {"bool",                                                  "BOOLEAN",                  "(0),(1),(NULL)",                                                           NULL                    },
+    {"tinyint(1)",                                            "INTEGER",                  "(0),(1),(7),(-128),(127),(NULL)",                                          NULL                    },
+    {"tinyint(1) unsigned",                                   "INTEGER",                  "(200),(0),(255)",                                                          NULL                    },
+    {"tinyint(1) unsigned",                                   "BOOLEAN",                  "(1),(0)",                                                                  NULL                    },
+    {"tinyint",                                               "INTEGER",                  "(-128),(127),(0),(NULL)",                                                  NULL                    },
+    {"tinyint unsigned",                                      "INTEGER",                  "(255),(0),(128)",                                                          NULL                    },
+    {"smallint",                                              "INTEGER",                  "(-32768),(32767),(-1)",                                                    NULL                    },
+    {"smallint unsigned",                                     "INTEGER",                  "(65535),(0),(32768)",                                                      NULL                    },
+    {"mediumint",                                             "INTEGER",                  "(-8388608),(8388607),(-1)",                                                NULL                    },
+    {"mediumint unsigned",                                    "INTEGER",                  "(16777215),(8388608)",                                                     NULL                    },
+    {"int",                                                   "INTEGER",                  "(-2147483648),(2147483647),(-1),(NULL)",                                   NULL                    },
+    {"int unsigned",                                          "BIGINT",                   "(4294967295),(2147483648),(0)",                                            NULL                    },
+    {"int(8) unsigned zerofill",                              "BIGINT",                   "(42),(4294967295)",                                                        "v+0"                   },
+    {"bigint",                                                "BIGINT",                   "(-9223372036854775808),(9223372036854775807),(-1)",                        NULL                    },
+    {"bigint unsigned",                                       "DECIMAL(20,0)",            "(18446744073709551615),(9223372036854775808),(0),(NULL)",
+     NULL                                                                                                                                                                                     },
+    {"float",                                                 "FLOAT",                    "(16777217),(0.1),(-3.402823466e38),(1.17549435e-38),(-0.0),(1e-45)",
+     "v+0e0"                                                                                                                                                                                  },
+    {"float(7,2)",                                            "FLOAT",                    "(12345.67)",                                                               "v+0e0"                 },
+    {"double",                                                "DOUBLE",                   "(1.7976931348623157e308),(2.2250738585072014e-308),(0.1),(5e-324),(NULL)",
+     NULL                                                                                                                                                                                     },
+    {"decimal(12,2)",                                         "DECIMAL(12,2)",            "(-9999999999.99),(9999999999.99),(0.01),(-0.01),(0),(NULL)",
+     NULL                                                                                                                                                                                     },
+    {"decimal(4,2)",                                          "DECIMAL(4,2)",             "(-99.99),(99.99),(0.5)",                                                   NULL                    },
+    {"decimal(9,0)",                                          "DECIMAL(9,0)",             "(-999999999),(999999999)",                                                 NULL                    },
+    {"decimal(18,18)",                                        "DECIMAL(18,18)",           "(-0.999999999999999999),(0.000000000000000001)",                           NULL                    },
+    {"decimal(38,10)",                                        "DECIMAL(38,10)",
+     "(-9999999999999999999999999999.9999999999),(9999999999999999999999999999.9999999999),(1)",                                                                      NULL                    },
+    {"decimal(38,38)",                                        "DECIMAL(38,38)",           "(0.99999999999999999999999999999999999999)",                               NULL                    },
+    {"decimal(10,0) unsigned",                                "DECIMAL(10,0)",            "(9999999999)",                                                             NULL                    },
+    {"decimal(65,30)",                                        "VARCHAR",
+     "(12345678901234567890123456789012345.123456789012345678901234567890),(-1)",                                                                                     NULL                    },
+    {"bit(1)",                                                "BOOLEAN",                  "(b'1'),(b'0'),(NULL)",                                                     "v+0"                   },
+    {"bit(10)",                                               "BIGINT",                   "(b'1111111111'),(0)",                                                      "v+0"                   },
+    {"bit(63)",                                               "BIGINT",                   "(9223372036854775807)",                                                    "v+0"                   },
+    {"bit(64)",                                               "DECIMAL(20,0)",            "(18446744073709551615),(0)",                                               "v+0"                   },
+    {"year",                                                  "INTEGER",                  "(0),(1901),(2155),(NULL)",                                                 "v+0"                   },
+    {"date",                                                  "DATE",
+     "('9999-12-31'),('0001-01-01'),('1970-01-01'),('2000-02-29'),('1582-10-04'),(NULL)",                                                                             NULL                    },
+    {"date",                                                  "DATE",                     "('0000-00-00'),('2024-00-00'),('2024-02-31'),('2024-02-29')",
+     "IF(v='2024-02-29',v,NULL)"                                                                                                                                                              },
+    {"datetime",                                              "TIMESTAMP",                "('9999-12-31 23:59:59'),('1969-12-31 23:59:59'),('0000-00-00')",
+     "IF(YEAR(v)=0,NULL,CAST(v AS DATETIME(6)))"                                                                                                                                              },
+    {"datetime(6)",                                           "TIMESTAMP",
+     "('9999-12-31 23:59:59.999999'),('0001-01-01'),('1969-12-31 23:59:59.000001')",                                                                                  NULL                    },
+    {"datetime(3)",                                           "TIMESTAMP",                "('2024-02-29 01:02:03.004')",                                              "CAST(v AS DATETIME(6))"},
+    {"timestamp(6) NULL",                                     "TIMESTAMP WITH TIME ZONE",
+     "('2038-01-19 03:14:07.999999'),('1970-01-01 00:00:01'),('2024-03-31 02:30:00'),(NULL)",                                                                         NULL                    },
+    {"timestamp NULL",                                        "TIMESTAMP WITH TIME ZONE", "('0000-00-00'),('2024-10-27 02:30:00')",
+     "IF(YEAR(v)=0,NULL,CAST(v AS DATETIME(6)))"                                                                                                                                              },
+    {"time",                                                  "VARCHAR",                  "('838:59:59'),('-838:59:59'),('00:00:00'),('-00:00:01'),(NULL)",           NULL                    },
+    {"time(6)",                                               "VARCHAR",
+     "('838:59:59.999999'),('-838:59:59.999999'),('-00:00:00.000001'),('23:59:59.5')",                                                                                NULL                    },
+    {"time(2)",                                               "VARCHAR",                  "('100:00:00.05')",                                                         NULL                    },
+    {"char(5)",                                               "VARCHAR",                  "('ab'),('é😀'),(''),('a '),(NULL)",                                     NULL                    },
+    {"varchar(20)",                                           "VARCHAR",                  "('té😀'),(''),('a  '),('NULL')",                                        NULL                    },
+    {"varchar(20) CHARACTER SET latin1",                      "VARCHAR",                  "('éü')",                                                                 NULL                    },
+    {"varchar(20) CHARACTER SET utf16",                       "VARCHAR",                  "('é😀')",                                                               NULL                    },
+    {"varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "VARCHAR",                  "('x')",                                                                    NULL                    },
+    {"binary(5)",                                             "BLOB",                     "('ab'),(x'00ff00')",                                                       "HEX(v)"                },
+    {"varbinary(20)",                                         "BLOB",                     "(x'610062'),(''),(x'ff'),(NULL)",                                          "HEX(v)"                },
+    {"tinytext",                                              "VARCHAR",                  "('tt')",                                                                   NULL                    },
+    {"text",                                                  "VARCHAR",
+     "(REPEAT('é', 20000)),(REPEAT('x', 250)),(REPEAT('x', 251)),(REPEAT('x', 65535))",                                                                              NULL                    },
+    {"mediumtext",                                            "VARCHAR",                  "(REPEAT('y', 65536)),(REPEAT('x', 300000))",                               NULL                    },
+    {"longtext",                                              "VARCHAR",                  "('lt')",                                                                   NULL                    },
+    {"tinyblob",                                              "BLOB",                     "(x'00')",                                                                  "HEX(v)"                },
+    {"blob",                                                  "BLOB",                     "(x'c328'),('')",                                                           "HEX(v)"                },
+    {"mediumblob",                                            "BLOB",                     "('mb')",                                                                   "HEX(v)"                },
+    {"longblob",                                              "BLOB",                     "(REPEAT(x'00ff', 100000))",                                                "HEX(v)"                },
+    {"enum('a','b,c','ü')",                                  "VARCHAR",                  "('a'),('b,c'),('ü'),(''),(NULL)",                                         NULL                    },
+    {"set('x','y','z')",                                      "VARCHAR",                  "('x,z'),(''),(NULL)",                                                      NULL                    },
+    {"json",                                                  "VARCHAR",                  "('{\"a\": 1, \"a\" : 2}'),('[]'),(NULL)",                                  NULL                    },
+    {"uuid",                                                  "UUID",
+     "('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'),('00000000-0000-0000-0000-000000000000'),('ffffffff-"
+     "ffff-ffff-ffff-ffffffffffff'),(NULL)",                                                                                                                          NULL                    },
+    {"inet6",                                                 "VARCHAR",                  "('::ffff:1.2.3.4'),('2001:db8::1')",                                       NULL                    },
+    {"inet4",                                                 "VARCHAR",                  "('1.2.3.4')",                                                              NULL                    },
+    {"geometry",                                              "BLOB",
+     "(ST_GeomFromText('POINT(1 2)',4326)),(ST_GeomFromText('LINESTRING(0 0,1 1)')),(NULL)",                                                                          "HEX(ST_AsWKB(v))"      },
+    {"point",                                                 "BLOB",                     "(ST_GeomFromText('POINT(1 2)'))",                                          "HEX(ST_AsWKB(v))"      },
+    {"polygon",                                               "BLOB",                     "(ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'))",                          "HEX(ST_AsWKB(v))"      },
+    {"geometrycollection",                                    "BLOB",                     "(ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1))'))",
+     "HEX(ST_AsWKB(v))"                                                                                                                                                                       },
+    {"multipolygon",                                          "BLOB",                     "(ST_GeomFromText('MULTIPOLYGON(((0 0,1 0,1 1,0 0)))'))",
+     "HEX(ST_AsWKB(v))"                                                                                                                                                                       },
+    {"int INVISIBLE",                                         "INTEGER",                  "(5),(NULL)",                                                               NULL                    },
+};
+
+/* Without one part of a message: which case it was. */
+static void check_value(const Case *one, Str ours, Str theirs, bool is_real) {
+    bool same = is_real && ours.data && !str_is(theirs, "NULL")
+                    ? strtod(ours.data, NULL) == strtod(theirs.data, NULL) ||
+                          (float)strtod(ours.data, NULL) == strtof(theirs.data, NULL)
+                    : str_equal(ours.data ? ours : STR("NULL"), theirs);
+    if (!same)
+        kit_fail(__FILE__, __LINE__, "%s is '%.*s', not '%.*s'", one->declared,
+                 (int)MIN(ours.len, (size_t)80), ours.data ? ours.data : "",
+                 (int)MIN(theirs.len, (size_t)80), theirs.data);
+}
+
+static void make_case(const Case *one, Arena *arena) {
+    sql(arena,
+        "DROP TABLE IF EXISTS c; SET sql_mode='ALLOW_INVALID_DATES'; "
+        "CREATE TABLE c (id int PRIMARY KEY AUTO_INCREMENT, v %s); INSERT INTO c (v) VALUES %s;",
+        one->declared, one->values);
+}
+
+static void run_case(const Case *one) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(source_close) Source *source = NULL;
+    OWNED(fed_close) RowFeed *feed = NULL;
+    Err err = {0};
+    make_case(one, &arena);
+    SourceRequest request = request_of("c");
+    CHECK_OK(read_all(&request, &source, &feed, &err));
+    Str type = type_sql(&source->columns[1].type, &arena);
+    if (!str_is(type, one->type))
+        kit_fail(__FILE__, __LINE__, "%s becomes %.*s", one->declared, SHOW(type));
+    Str rest = sql(&arena, "SELECT %s FROM c ORDER BY id", one->shown ? one->shown : "v");
+    bool is_real =
+        source->columns[1].type.kind == TYPE_FLOAT || source->columns[1].type.kind == TYPE_DOUBLE;
+    for (size_t i = 0; i < feed->row_count; i++) {
+        Str line = arena_copy(&arena, str_until(&rest, '\n'));
+        check_value(one, feed->rows[i][1], line, is_real);
+    }
+    CHECK_INT(rest.len, 0);
+}
+
+TEST("each type becomes what its documentation says, and its extremes are what the client prints") {
+    for (size_t i = 0; i < COUNT(cases); i++) run_case(&cases[i]);
+}
