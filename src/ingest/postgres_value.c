@@ -167,33 +167,36 @@ static Wide power_of_ten(int exponent) {
     return exponent < 20 ? small[exponent] : (Wide)small[19] * small[exponent - 19];
 }
 
-/* value * 10^shift when that is a whole number of at most 38 digits. */
-static bool shift_decimal(Wide *value, int shift) {
-    if (*value == 0 || shift == 0) return true;
-    if (shift > DIGITS_MAX || shift < -DIGITS_MAX) return false;
-    Wide power = power_of_ten(shift < 0 ? -shift : shift);
-    if (shift > 0) return !__builtin_mul_overflow(*value, power, value);
-    if (*value <= UINT64_MAX && power <= UINT64_MAX) { /* a division of 128 bits is slow */
-        uint64_t low = (uint64_t)*value, divisor = (uint64_t)power;
-        if (low % divisor) return false;
-        *value = low / divisor;
-        return true;
-    }
-    if (*value % power) return false;
-    *value /= power;
+/* By a power of ten, up to 38 digits: two to the power of 128 has 39. */
+static bool grow(Wide *value, int exponent) {
+    if (*value == 0) return true;
+    if (exponent > DIGITS_MAX || *value >= power_of_ten(DIGITS_MAX - exponent)) return false;
+    *value *= power_of_ten(exponent);
     return true;
 }
 
-static bool add_digits(const uint8_t *digits, int count, Wide *out) {
-    const Wide limit = power_of_ten(DIGITS_MAX);
+/* Digit i of `count` stands for 10 to the power of 4 * (weight - i), and the value is wanted in
+ * units of 10 to the power of -scale. False: it has more digits, before or after the point. */
+static bool read_digits(const uint8_t *digits, int count, int weight, int scale, Wide *out) {
+    static const int powers[] = {1, 10, 100, 1000};
     Wide value = 0;
+    int exponent = 0;
     for (int i = 0; i < count; i++) {
-        uint16_t digit = be16(digits + 2 * i);
-        if (digit > 9999 || value > limit) return false;
-        value = value * 10000 + digit;
+        int digit = be16(digits + 2 * i);
+        exponent = 4 * (weight - i) + scale;
+        if (digit > 9999) return false;
+        if (exponent <= -4) {
+            if (digit) return false;
+        } else if (exponent >= 0) {
+            if (!grow(&value, 4)) return false;
+            value += (Wide)digit;
+        } else { /* the first 4 + exponent decimals of the digit */
+            if (digit % powers[-exponent] || !grow(&value, 4 + exponent)) return false;
+            value += (Wide)(digit / powers[-exponent]);
+        }
     }
     *out = value;
-    return true;
+    return exponent <= 0 || grow(out, exponent);
 }
 
 static void put_decimal(const PgColumn *column, const PgSlot *slot, size_t row, __int128 value) {
@@ -216,8 +219,7 @@ PgLoss pg_numeric(const PgColumn *column, const PgSlot *slot, size_t row, Bytes 
     Wide digits;
     if (value.size != 8 + 2 * (size_t)count) return LOSS_MALFORMED;
     if (sign != 0 && sign != SIGN_NEGATIVE) return LOSS_NOT_FINITE; /* 0xC000, 0xD000, 0xF000 */
-    if (!add_digits(value.data + 8, count, &digits) ||
-        !shift_decimal(&digits, 4 * (weight - count + 1) + column->type.scale) ||
+    if (!read_digits(value.data + 8, count, weight, column->type.scale, &digits) ||
         digits >= power_of_ten(column->type.precision))
         return LOSS_MALFORMED; /* the server keeps to the declared precision and scale */
     put_decimal(column, slot, row, sign ? -(__int128)digits : (__int128)digits);
@@ -353,10 +355,9 @@ static bool refuse(const PgReader *reader, const PgColumn *column, PgLoss loss, 
     long long row = (long long)reader->rows + 1;
     if (loss == LOSS_NOT_UTF8)
         return err_code(err, LH_INVALID, "invalid_utf8",
-                        "column '%.*s' of row %lld is not valid UTF-8, and the server's encoding "
-                        "does not say what it is: ask for the column's bytes in a query, by "
-                        "convert_to(column, 'SQL_ASCII')",
-                        SHOW(column->name), row);
+                        "column '%.*s' of row %lld is not valid UTF-8: ask for its bytes, types "
+                        "{\"%.*s\": \"BLOB\"}",
+                        SHOW(column->name), row, SHOW(column->name));
     if (loss == LOSS_DIMENSIONS)
         return err_code(err, LH_INVALID, "array_dimensions",
                         "column '%.*s' of row %lld is an array of more than one dimension, and "
