@@ -110,6 +110,7 @@ static bool db_job_run(Job *running, void *context, Text *result, Err *err) {
     job->job = running;
     if (!ingest_mode(body->mode, &what.mode, err) || !read_cursor(job, &request, err)) return false;
     what.cursor = request.cursor;
+    what.after = request.after;
     return job->open(&request, &source, err) &&
            ingest_table(job->app->catalog, job->app->engine, job->app->buckets, source, &what,
                         result, err);

@@ -96,6 +96,8 @@ typedef struct TableIngest {
     bool widen;       /* schema drift on append: new columns and wider types; else refused */
     const Json *mask; /* {"column": "hash"|"redact"|"partial"}, or NULL */
     Str cursor;       /* kept with the dataset, so that the next run goes on from source->last */
+    Str after; /* where this run goes on: rows with that very value that the dataset has already
+                  are left out, since the bound is inclusive; empty: from the start */
     bool (*cancelled)(void *context); /* may be NULL; asked on several threads */
     /* may be NULL; a few times a second, on the caller's thread */
     void (*progress)(void *context, int64_t rows, int64_t rows_estimate);

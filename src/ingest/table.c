@@ -201,11 +201,53 @@ static bool all_pulled(TableRun *run, Err *err) {
     return !run->failed || err_set(err, LH_CANCELLED, "the ingest was cancelled");
 }
 
+static void add_bound(TableRun *run, const char *side, Text *sql) {
+    const Field *field = NULL;
+    for (size_t i = 0; i < run->fed.len; i++)
+        if (str_equal(run->fed.fields[i].name, run->what->cursor)) field = &run->fed.fields[i];
+    text_print(sql, "%s.", side);
+    sql_quote_name(sql, run->what->cursor);
+    text_add(sql, STR(" = CAST("));
+    sql_quote_text(sql, run->what->after);
+    Str type = field ? type_sql(&field->type, &run->landing.arena) : STR("VARCHAR");
+    text_print(sql, " AS %.*s)", SHOW(type));
+}
+
+/* Rows at the bound that the dataset has, the same in every column that both have and that is not
+ * masked, were read by the last run. */
+static bool make_filter(TableRun *run, Str *out, Err *err) {
+    OWNED(table_release) Table *table = NULL;
+    OWNED(text_close) Text sql = {0};
+    const TableIngest *what = run->what;
+    if (what->mode != COMMIT_APPEND || what->cursor.len == 0 || what->after.len == 0) return true;
+    if (!catalog_load(run->landing.catalog, what->dataset, 0, &table, err)) return false;
+    text_add(&sql, STR("NOT ("));
+    add_bound(run, "fed", &sql);
+    text_add(&sql, STR(" AND EXISTS (SELECT 1 FROM "));
+    sql_quote_trusted(&sql, what->dataset);
+    text_add(&sql, STR(" AS had WHERE "));
+    add_bound(run, "had", &sql);
+    for (size_t i = 0; i < run->fed.len; i++) {
+        Str name = run->fed.fields[i].name;
+        if (run->masks[i] || !schema_find(table_schema(table), name)) continue;
+        text_add(&sql, STR(" AND had."));
+        sql_quote_name(&sql, name);
+        text_add(&sql, STR(" IS NOT DISTINCT FROM fed."));
+        sql_quote_name(&sql, name);
+    }
+    text_add(&sql, STR("))"));
+    *out = arena_copy(&run->landing.arena, text_str(&sql));
+    return true;
+}
+
 static bool fill(TableRun *run, Err *err) {
     Landing *landing = &run->landing;
+    Str filter = {0};
+    if (!make_filter(run, &filter, err)) return false;
     const FeedOptions options = {.fed = &run->fed,
                                  .written = landing->schema,
                                  .projection = make_projection(run),
+                                 .filter = filter,
                                  .path = landing->staged,
                                  .cancelled = run->what->cancelled,
                                  .context = run->what->context};

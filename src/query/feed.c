@@ -298,7 +298,8 @@ static void make_select(const RowFeed *feed, Text *sql) {
     if (!feed->options.projection) text_add_byte(sql, '*');
     for (size_t i = 0; feed->options.projection && i < feed->options.written->len; i++)
         text_print(sql, "%s%.*s", i ? ", " : "", SHOW(feed->options.projection[i]));
-    text_print(sql, " FROM lake_feed(%llu::UBIGINT)", (unsigned long long)(uintptr_t)feed);
+    text_print(sql, " FROM lake_feed(%llu::UBIGINT) AS fed", (unsigned long long)(uintptr_t)feed);
+    if (feed->options.filter.len) text_print(sql, " WHERE %.*s", SHOW(feed->options.filter));
 }
 
 static void *run_copy(void *context) {

