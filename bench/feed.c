@@ -16,14 +16,14 @@
 #define ROUNDS_MAX 15
 
 static Field fields[] = {
-    {.id = 1, .name = STR("id"),     .type = {.kind = TYPE_LONG}                                   },
-    {.id = 2, .name = STR("ref"),    .type = {.kind = TYPE_LONG}                                   },
-    {.id = 3, .name = STR("x"),      .type = {.kind = TYPE_DOUBLE}                                 },
-    {.id = 4, .name = STR("flag"),   .type = {.kind = TYPE_BOOLEAN}                                },
-    {.id = 5, .name = STR("name"),   .type = {.kind = TYPE_STRING}                                 },
-    {.id = 6, .name = STR("mail"),   .type = {.kind = TYPE_STRING}                                 },
-    {.id = 7, .name = STR("state"),  .type = {.kind = TYPE_STRING}                                 },
-    {.id = 8, .name = STR("at"),     .type = {.kind = TYPE_TIMESTAMP}                              },
+    {.id = 1, .name = STR("id"),     .type = {.kind = TYPE_LONG}                                },
+    {.id = 2, .name = STR("ref"),    .type = {.kind = TYPE_LONG}                                },
+    {.id = 3, .name = STR("x"),      .type = {.kind = TYPE_DOUBLE}                              },
+    {.id = 4, .name = STR("flag"),   .type = {.kind = TYPE_BOOLEAN}                             },
+    {.id = 5, .name = STR("name"),   .type = {.kind = TYPE_STRING}                              },
+    {.id = 6, .name = STR("mail"),   .type = {.kind = TYPE_STRING}                              },
+    {.id = 7, .name = STR("state"),  .type = {.kind = TYPE_STRING}                              },
+    {.id = 8, .name = STR("at"),     .type = {.kind = TYPE_TIMESTAMP}                           },
     {.id = 9, .name = STR("amount"), .type = {.kind = TYPE_DECIMAL, .precision = 12, .scale = 2}},
 };
 static const Schema schema = {.fields = fields, .len = COUNT(fields)};
