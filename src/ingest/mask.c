@@ -9,8 +9,7 @@ static bool read_word(const Json *value, Mask *out, Err *err) {
     static const char *const words[] = {
         [MASK_HASH] = "hash", [MASK_REDACT] = "redact", [MASK_PARTIAL] = "partial"};
     for (size_t i = MASK_HASH; i < COUNT(words); i++)
-        if (value->kind == JSON_TEXT && str_is(value->text, words[i]))
-            return *out = (Mask)i, true;
+        if (value->kind == JSON_TEXT && str_is(value->text, words[i])) return *out = (Mask)i, true;
     return err_code(err, LH_INVALID, "bad_mask",
                     "the mask of '%.*s' must be one of hash, redact, partial", SHOW(value->name));
 }
@@ -22,7 +21,8 @@ bool masks_read(const Json *json, const Schema *schema, Mask *out, Err *err) {
     for (size_t i = 0; i < json->len; i++) {
         const Field *field = schema_find(schema, json->items[i].name);
         if (!field)
-            return err_code(err, LH_INVALID, "bad_mask", "'mask' names no column of the source: '%.*s'",
+            return err_code(err, LH_INVALID, "bad_mask",
+                            "'mask' names no column of the source: '%.*s'",
                             SHOW(json->items[i].name));
         if (!read_word(&json->items[i], &out[field - schema->fields], err)) return false;
     }

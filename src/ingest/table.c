@@ -267,10 +267,9 @@ static void warn(TableRun *run) {
     const Source *source = run->source;
     for (size_t i = 0; i < source->warning_count; i++) {
         const SourceWarning *warning = &source->warnings[i];
-        landing_warn(&run->landing,
-                     arena_print(&run->landing.arena, "column '%.*s': %.*s (%lld)",
-                                 SHOW(source->columns[warning->column].name), SHOW(warning->what),
-                                 (long long)warning->count));
+        landing_warn(&run->landing, arena_print(&run->landing.arena, "column '%.*s': %.*s (%lld)",
+                                                SHOW(source->columns[warning->column].name),
+                                                SHOW(warning->what), (long long)warning->count));
     }
 }
 
