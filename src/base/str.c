@@ -125,8 +125,15 @@ static size_t utf8_sequence(const unsigned char *p, size_t left) {
     return len;
 }
 
+/* Eight bytes at once where they are ASCII. */
 bool str_is_utf8(Str text) {
     for (size_t i = 0; i < text.len;) {
+        uint64_t eight;
+        if (i + 8 <= text.len && (memcpy(&eight, text.data + i, 8), true) &&
+            !(eight & 0x8080808080808080)) {
+            i += 8;
+            continue;
+        }
         size_t len = utf8_sequence((const unsigned char *)text.data + i, text.len - i);
         if (len == 0) return false;
         i += len;

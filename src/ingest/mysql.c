@@ -229,7 +229,7 @@ static void describe(MySource *my, const SourceRequest *request) {
     const MyPlan *plan = &my->plan;
     OWNED(text_close) Text locator = {0};
     text_add(&locator, my->dsn.locator);
-    if (plan->table.len) text_print(&locator, " %.*s.%.*s", SHOW(plan->schema), SHOW(plan->table));
+    if (plan->table.len) text_print(&locator, "#%.*s.%.*s", SHOW(plan->schema), SHOW(plan->table));
     source->locator = arena_copy(arena, text_str(&locator));
     source->query = arena_copy(arena, request->query);
     source->columns = arena_array(arena, SourceColumn, plan->column_count);

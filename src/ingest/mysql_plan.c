@@ -122,20 +122,29 @@ static bool find_table(MyConn *conn, Str name, Arena *arena, MyPlan *plan, MyTab
     return table->found || no_table(name, err);
 }
 
-static bool find_key(MyConn *conn, Arena *arena, const MyPlan *plan, MyTable *table, Err *err) {
-    Str sql = STR("SELECT c.column_name, c.data_type FROM information_schema.statistics s "
-                  "JOIN information_schema.columns c ON c.table_schema = s.table_schema "
-                  "AND c.table_name = s.table_name AND c.column_name = s.column_name "
-                  "WHERE s.table_schema = ? AND s.table_name = ? AND s.index_name = 'PRIMARY' "
-                  "AND s.seq_in_index = 1");
+/* "bigint(20) unsigned" */
+static bool is_integer(Str declared) {
     static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int", "bigint"};
+    size_t len = 0;
+    while (len < declared.len && declared.data[len] >= 'a' && declared.data[len] <= 'z') len++;
+    for (size_t i = 0; i < COUNT(integers); i++)
+        if (str_is(str_slice(declared, 0, len), integers[i])) return true;
+    return false;
+}
+
+/* Without a join: MariaDB would look at the columns of all tables (0.1 s on a small server). */
+static bool find_key(MyConn *conn, Arena *arena, const MyPlan *plan, const Answers *columns,
+                     MyTable *table, Err *err) {
+    Str sql = STR("SELECT column_name FROM information_schema.statistics WHERE table_schema = ? "
+                  "AND table_name = ? AND index_name = 'PRIMARY' AND seq_in_index = 1");
     Str params[] = {plan->schema, plan->table};
     Answers answers;
     if (!ask(conn, sql, params, 2, arena, &answers, err)) return false;
     if (answers.count == 0) return true;
     table->key = answers.rows[0][0];
-    for (size_t i = 0; i < COUNT(integers); i++)
-        table->key_is_integer |= str_equal_nocase(answers.rows[0][1], str_from(integers[i]));
+    for (size_t i = 0; i < columns->count; i++)
+        if (str_equal(columns->rows[i][0], table->key))
+            table->key_is_integer = is_integer(columns->rows[i][1]);
     return true;
 }
 
@@ -446,7 +455,8 @@ static bool plan_table(MyConn *conn, const SourceRequest *request, Arena *arena,
                        MyTable *table, Answers *columns, Err *err) {
     int64_t rows;
     if (!find_table(conn, request->table, arena, plan, table, err) ||
-        !find_key(conn, arena, plan, table, err) || !table_columns(conn, arena, plan, columns, err))
+        !table_columns(conn, arena, plan, columns, err) ||
+        !find_key(conn, arena, plan, columns, table, err))
         return false;
     if (!request->after.len && str_to_i64(table->rows, &rows)) plan->rows_estimate = rows;
     return true;

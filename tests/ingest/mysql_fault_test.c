@@ -150,7 +150,7 @@ TEST("no message, locator or log line holds the password, however the dsn is bro
     CHECK(size >= 0 && !memmem(text, (size_t)size, secret.data, secret.len));
     Str rest = str_from(maria_dsn);
     str_until(&rest, '@');
-    Str expected = arena_print(&arena, "mysql://lake@%.*s lake.big", SHOW(rest));
+    Str expected = arena_print(&arena, "mysql://lake@%.*s#lake.big", SHOW(rest));
     CHECK_STR(source->locator, expected.data);
 }
 
