@@ -33,6 +33,17 @@ static inline PGconn *pg_connect(void) {
     return conn;
 }
 
+/* The server dies and comes again. */
+static inline void pg_wait(void) {
+    for (int tries = 0; tries < 500; tries++) {
+        PGconn *conn = PQconnectdb(pg_dsn());
+        bool ok = PQstatus(conn) == CONNECTION_OK;
+        PQfinish(conn);
+        if (ok) return;
+        usleep(20000);
+    }
+}
+
 /* The first value that the statements give, in the arena. */
 static inline Str pg_sql(const char *sql) {
     PGconn *conn = pg_connect();
@@ -65,6 +76,9 @@ typedef struct Pulled {
     atomic_llong moved_rows, moved_bytes;
     Err errors[SOURCE_PARTS_MAX]; /* of the parts */
     RowFeed *feed;
+    void (*first)(void *context); /* called once, when the first batch went */
+    void *first_context;
+    atomic_llong batch_bytes_max;
 } Pulled;
 
 static inline void pulled_close(Pulled *pulled) {
@@ -90,7 +104,9 @@ static inline void *pulled_run(void *context) {
 
 static inline void pulled_moved(void *context, int64_t rows, int64_t bytes) {
     Pulled *pulled = context;
-    atomic_fetch_add(&pulled->moved_rows, rows);
+    bool is_first = atomic_fetch_add(&pulled->moved_rows, rows) == 0;
+    if (is_first && pulled->first) pulled->first(pulled->first_context);
+    if (bytes > pulled->batch_bytes_max) pulled->batch_bytes_max = bytes;
     atomic_fetch_add(&pulled->moved_bytes, bytes);
 }
 
