@@ -55,7 +55,7 @@ static bool from_table(PgConn *conn, Str table, Arena *arena, Relation *out, Err
     const char *params[] = {arena_cstr(arena, table)};
     if (!pgconn_run(conn, find_table, params, 1, &result, err)) return false;
     if (PQntuples(result) == 0)
-        return err_code(err, LH_INVALID, "source_refused",
+        return err_code(err, LH_INVALID, "table_not_found",
                         "the database has no table '%.*s' that this user can see: a name is "
                         "table or schema.table, spelled as the catalog has it",
                         (int)MIN(table.len, (size_t)200), table.data);

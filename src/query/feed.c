@@ -290,11 +290,13 @@ static bool feeding_open(Engine *engine, duckdb_database *out, Err *err) {
     duckdb_connection connection;
     char limit[64];
     if (!instance_open(engine, "feeding", out, err)) return false;
+    resolve_setup(*out);
     if (duckdb_connect(*out, &connection) != DuckDBSuccess)
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     snprintf(limit, sizeof limit, "SET memory_limit='%lldB'",
              (long long)engine->options.memory_bytes / FEEDING_MEMORY_PART);
-    bool ok = instance_run(connection, str_from(limit), err) &&
+    bool ok = instance_run(connection, STR(RESOLVE_MACRO), err) &&
+              instance_run(connection, str_from(limit), err) &&
               instance_run(connection, STR("SET preserve_insertion_order=false"), err) &&
               feed_setup(connection, err);
     duckdb_disconnect(&connection);

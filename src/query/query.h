@@ -121,7 +121,8 @@ typedef struct FeedOptions {
     const Schema *fed;     /* what batches hold */
     const Schema *written; /* what the file holds, with its field ids */
     const Str *projection;
-    Str filter; /* a SQL predicate over `fed` that rows must meet, which may read datasets; or empty */
+    Str filter; /* a SQL predicate over `fed` that rows must meet, which may read datasets; or empty
+                 */
     const char *path;
     bool in_order; /* the file's rows are in the order they were given in, at one thread's speed */
     bool (*cancelled)(void *context); /* may be NULL; asked on a thread of the engine */

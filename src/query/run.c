@@ -267,9 +267,11 @@ bool instance_query(Engine *engine, duckdb_database instance, Str sql, bool (*ca
                     void *context, Rows **out, Err *err) {
     Query query = {.sql = sql, .trusted = true, .cancelled = cancelled, .context = context};
     OWNED(rows_close) Rows *rows = rows_new(engine, &query);
-    if (!open_on(rows, instance, &query, err)) return false;
-    *out = TAKE(rows);
-    return true;
+    plan_enter(&rows->plan);
+    bool ok = open_on(rows, instance, &query, err);
+    plan_enter(NULL);
+    if (ok) *out = TAKE(rows);
+    return ok;
 }
 
 static void drain(Rows *rows) {

@@ -12,9 +12,9 @@ function postgres() {
   const service = startService('postgres')
   const admin = service.line
   const sql = text => run('psql', ['-qAtX', '-v', 'ON_ERROR_STOP=1', admin], `SET client_min_messages = warning; ${text}`)
-  sql(`CREATE ROLE reader LOGIN SUPERUSER PASSWORD '${decodeURIComponent(PASSWORD)}'`)
+  sql(`CREATE ROLE guarded LOGIN SUPERUSER PASSWORD '${decodeURIComponent(PASSWORD)}'`)
   return {
-    name: 'PostgreSQL', route: '/ingest/db', service, sql, dsn: admin.replace('postgres@', `reader:${PASSWORD}@`),
+    name: 'PostgreSQL', route: '/ingest/db', service, sql, dsn: admin.replace('postgres@', `guarded:${PASSWORD}@`),
     make: (table, rows) => sql(`DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} AS SELECT i::bigint AS id, (i % 97)::int AS n,
       'name ' || i AS name, (i * 1.25)::numeric(12,2) AS amount, i % 3 = 0 AS odd, timestamp '2026-01-01' + i * interval '1 second' AS ts,
       date '2020-01-01' + (i % 3000)::int AS d, CASE WHEN i % 10 = 0 THEN NULL ELSE 'note ' || i END AS note
