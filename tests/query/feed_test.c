@@ -179,6 +179,9 @@ static Field all_fields[] = {
 };
 static Schema all = {.fields = all_fields, .len = COUNT(all_fields)};
 
+/* Of a UUID, which is flipped: the least one has it set. */
+#define TOP_BIT ((__int128)((unsigned __int128)1 << 127))
+
 #define SET(column, row, type, value)                                                              \
     do {                                                                                           \
         BatchVector *vector_ = batch_vector(batch, column);                                        \
@@ -203,7 +206,7 @@ static void fill_scalars(RowBatch *batch, size_t row, bool most) {
     SET(10, row, int64_t, most ? 86399999999 : 0);
     SET(11, row, int64_t, most ? 253402300799999999 : -62135596800000000);
     SET(12, row, int64_t, most ? 253402300799999999 : -62135596800000000);
-    SET(14, row, __int128, most ? ~((__int128)1 << 127) : (__int128)1 << 127);
+    SET(14, row, __int128, most ? ~TOP_BIT : TOP_BIT);
 }
 
 static void fill_lists(RowBatch *batch, size_t row, bool most) {
