@@ -275,7 +275,7 @@ TEST("every type comes back with its extremes, lists of lists included") {
                 "da = '9999-12-31' AND ti = '23:59:59.999999' AND "
                 "ts = '9999-12-31 23:59:59.999999' AND epoch_us(tz) = 253402300799999999 AND "
                 "s = repeat('z', 100000) AND u = 'ffffffff-ffff-ffff-ffff-ffffffffffff' AND "
-                "bi || ''::BLOB = '\\x00\\xFF\\x00'::BLOB AND len(li) = 3000 AND "
+                "bi = '\\x00\\xFF\\x00'::BLOB AND len(li) = 3000 AND "
                 "li = [CASE WHEN x %% 3 > 0 THEN x END for x in range(3000)] AND len(ll) = 3"),
         10);
     CHECK_INT(ask_all(options.path, "COLUMNS(*) IS NULL"), 40);
