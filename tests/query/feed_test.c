@@ -350,6 +350,27 @@ TEST("closing an unfinished feed ends it at once, waiting or full, and leaves no
     }
 }
 
+TEST("feeds that wait for their rows hold up no other") {
+    OWNED(feed_close) RowFeed *busy = NULL;
+    RowFeed *idle[3];
+    DataFile file;
+    for (size_t i = 0; i < COUNT(idle); i++) {
+        FeedOptions options = {.fed = &numbers, .written = &numbers, .path = new_path()};
+        CHECK_OK(feed_open(open_engine(), &options, &idle[i], &err));
+        produce_on(idle[i], 1, 5000, NULL);
+    }
+    FeedOptions options = {.fed = &numbers, .written = &numbers, .path = new_path()};
+    CHECK_OK(feed_open(open_engine(), &options, &busy, &err));
+    produce_on(busy, 2, 400000, NULL);
+    CHECK_OK(feed_finish(busy, &arena, &file, &err));
+    CHECK_INT(file.rows, 400000);
+    for (size_t i = 0; i < COUNT(idle); i++) {
+        CHECK_OK(feed_finish(idle[i], &arena, &file, &err));
+        CHECK_INT(file.rows, 5000);
+        feed_close(&idle[i]);
+    }
+}
+
 TEST("a feed of no rows is an empty file") {
     OWNED(feed_close) RowFeed *feed = NULL;
     FeedOptions options = {.fed = &numbers, .written = &numbers, .path = new_path()};
