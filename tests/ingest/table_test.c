@@ -424,6 +424,32 @@ TEST("widening adds columns and widens types in one commit, and old versions sta
                                 "d2:DOUBLE");
 }
 
+TEST("whichever call of a widening append fails, rows, columns and files are as before, or it is "
+     "whole") {
+    TableIngest what = {.dataset = STR("drifts"), .mode = COMMIT_APPEND, .widen = true};
+    Made made = make(narrow, 4, 10);
+    bool met = true;
+    int failures = 0;
+    CHECK_OK(ingest(&made, "drifts", COMMIT_CREATE));
+    for (int n = 1; met; n++) {
+        Str before = listing(), types = types_of("drifts");
+        made = make(wide, 5, 3000);
+        fault_in = n;
+        bool ok = run(&made, what);
+        met = fault_in == 0;
+        fault_in = 0;
+        if (ok) continue;
+        failures++;
+        if (str_is(str_from(err_word(&err)), "commit_unknown")) continue;
+        CHECK_STR(listing(), before.data);
+        CHECK_STR(types_of("drifts"), types.data);
+        CHECK_STR(ask("SELECT (count(*) % 3000) FROM drifts"), "10");
+    }
+    CHECK(failures >= 6);
+    CHECK_STR(types_of("drifts"), "i:BIGINT f:DOUBLE d:DECIMAL(18,2) old:VARCHAR new:VARCHAR "
+                                  "d2:DOUBLE");
+}
+
 TEST("what cannot widen is refused with the reason, and nothing changes") {
     SourceColumn others[] = {COLUMN("i", TYPE_STRING), COLUMN("f", TYPE_DOUBLE),
                              DECIMAL("d", 18, 4), COLUMN("old", TYPE_STRING)};
