@@ -221,25 +221,38 @@ static bool wanted_types(const SourceRequest *request, Arena *arena, MyPlan *pla
     return true;
 }
 
-/* In the snapshot that is read: which of the columns that say tinyint(1) hold something else. A
- * query's are not asked, it would run twice. */
-static bool settle_booleans(MyConn *conn, Arena *arena, MyPlan *plan, Err *err) {
-    for (size_t i = 0; i < plan->column_count; i++) {
-        OWNED(text_close) Text sql = {0};
-        MyColumn *column = &plan->columns[i];
-        Answers answers;
-        if (!my_is_maybe_boolean(column)) continue;
-        if (!plan->table.len) {
-            my_make_int(column);
-            continue;
-        }
-        text_add(&sql, STR("SELECT EXISTS (SELECT 1 FROM "));
-        add_table(&sql, plan);
-        text_add(&sql, STR(" WHERE "));
-        add_name(&sql, column->name);
+/* One scan for up to CELLS_MAX columns: whether each holds something else than 0, 1 and NULL. */
+static bool ask_booleans(MyConn *conn, Arena *arena, const MyPlan *plan, MyColumn **columns,
+                         size_t count, Err *err) {
+    OWNED(text_close) Text sql = {0};
+    Answers answers;
+    text_add(&sql, STR("SELECT "));
+    for (size_t i = 0; i < count; i++) {
+        text_add(&sql, i ? STR(", MAX(") : STR("MAX("));
+        add_name(&sql, columns[i]->name);
         text_add(&sql, STR(" NOT IN (0, 1))"));
-        if (!ask(conn, text_str(&sql), NULL, 0, arena, &answers, err)) return false;
-        if (answers.count != 1 || !str_is(answers.rows[0][0], "0")) my_make_int(column);
+    }
+    text_add(&sql, STR(" FROM "));
+    add_table(&sql, plan);
+    if (!ask(conn, text_str(&sql), NULL, 0, arena, &answers, err)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (answers.count != 1 || str_is(answers.rows[0][i], "1")) my_make_int(columns[i]);
+    return true;
+}
+
+/* Which of the columns that say tinyint(1) are booleans, in the snapshot that is read. A query's
+ * are not asked about: it would run twice. */
+static bool settle_booleans(MyConn *conn, Arena *arena, MyPlan *plan, Err *err) {
+    MyColumn *asked[CELLS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < plan->column_count; i++) {
+        MyColumn *column = &plan->columns[i];
+        if (my_is_maybe_boolean(column) && !plan->table.len) my_make_int(column);
+        if (my_is_maybe_boolean(column)) asked[count++] = column;
+        if (count == CELLS_MAX || (count && i + 1 == plan->column_count)) {
+            if (!ask_booleans(conn, arena, plan, asked, count, err)) return false;
+            count = 0;
+        }
     }
     return true;
 }

@@ -218,6 +218,7 @@ static void add_real(Text *out, double value, bool is_float) {
 
 static void add_hex(Text *out, Str bytes) {
     static const char digits[] = "0123456789abcdef";
+    if (!bytes.len) return;
     char *at = text_reserve(out, bytes.len * 2);
     for (size_t i = 0; i < bytes.len; i++) {
         *at++ = digits[(uint8_t)bytes.data[i] >> 4];

@@ -93,7 +93,6 @@ TEST("only hosts of the list are asked, a socket being localhost whatever host s
     request.dsn = arena_print(&arena, "mysql://root@db.example/lake?socket=%s/my.sock", maria_dir);
     CHECK(!opens(request, &err));
     check_word(&err, LH_DENIED, "host_not_allowed");
-    if (getuid() != 0) return;
     request.allow_hosts = STR("localhost");
     CHECK_OK(opens(request, &err));
 }
