@@ -387,6 +387,26 @@ TEST("the documentation's table is the one in the code") {
     }
 }
 
+TEST("each type becomes what its row of the table says") {
+    OWNED(source_close) Source *source = NULL;
+    OWNED(text_close) Text sql = {0};
+    const char *expected[128];
+    size_t count = 0;
+    for (size_t i = 0; i < pg_type_count; i++) {
+        Str name = str_from(pg_types[i].name), full = name;
+        if (pg_types[i].oid == 0 || pg_types[i].decode == NULL || pg_types[i].oid == 790) continue;
+        name = str_until(&full, '(');
+        text_print(&sql, "%s NULL::%.*s AS v%zu", count ? "," : "SELECT", SHOW(name), i);
+        expected[count++] = pg_types[i].becomes;
+    }
+    SourceRequest request = pg_request(NULL, NULL);
+    request.query = text_str(&sql);
+    CHECK_OK(source_postgres(&request, &source, &err));
+    CHECK(count > 40);
+    for (size_t i = 0; i < count; i++)
+        CHECK_STR(type_sql(&source->columns[i].type, &arena), expected[i]);
+}
+
 /* DuckDB does not survive being closed by exit(). */
 TEST("the engine closes") {
     engine_close(&pg_engine_kept);
