@@ -407,6 +407,23 @@ TEST("each type becomes what its row of the table says") {
         CHECK_STR(type_sql(&source->columns[i].type, &arena), expected[i]);
 }
 
+/* PostGIS is not among the packages of the tests: this runs where somebody has it. */
+TEST("geometries are WKB, of any dimension, from whatever schema PostGIS is in") {
+    OWNED(pulled_close) Pulled pulled = {0};
+    if (!pg_sql("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'").len) return;
+    pg_sql("CREATE SCHEMA \"Geo %s\"; CREATE EXTENSION postgis SCHEMA \"Geo %s\"");
+    SourceRequest request =
+        pg_request(NULL, "SELECT 'SRID=4326;POINT(1 2)'::\"Geo %s\".geometry AS p, "
+                         "'POINT Z (1 2 3)'::\"Geo %s\".geometry AS z, "
+                         "'POINT(1 2)'::\"Geo %s\".geography AS g, NULL::\"Geo %s\".geometry AS n");
+    CHECK_OK(pull(&request, &pulled, &err));
+    CHECK_STR(type_of(pulled.source, "p"), "BLOB");
+    CHECK_STR(pulled_ask(&pulled, "SELECT [hex(p), hex(z), hex(g), hex(n)]::text FROM rows"),
+              "[0101000000000000000000F03F0000000000000040, "
+              "01E9030000000000000000F03F00000000000000400000000000000840, "
+              "0101000000000000000000F03F0000000000000040, NULL]");
+}
+
 /* DuckDB does not survive being closed by exit(). */
 TEST("the engine closes") {
     engine_close(&pg_engine_kept);
