@@ -360,12 +360,20 @@ TEST("a server that is killed in the middle is out of reach, and nothing hangs")
     OWNED(pulled_close) Pulled pulled = {0};
     Err why = {0};
     int signal_number = SIGKILL;
+    PGconn *witness = pg_connect();
     SourceRequest request = pg_request(NULL, ENDLESS);
     pulled.first = kill_copying;
     pulled.first_context = &signal_number;
     CHECK(!pull(&request, &pulled, &why));
     CHECK_INT(why.kind, LH_OFFLINE);
     CHECK(str_is(str_from(why.code), "source_unreachable"));
+    /* The server ends all its connections, recovers, and is there again. */
+    for (int tries = 0; tries < 500 && PQstatus(witness) == CONNECTION_OK; tries++) {
+        PQclear(PQexec(witness, "SELECT 1"));
+        usleep(10000);
+    }
+    CHECK(PQstatus(witness) != CONNECTION_OK);
+    PQfinish(witness);
     pg_wait();
 }
 
