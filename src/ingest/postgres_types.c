@@ -16,6 +16,21 @@
 #define TEXT_ROW(oid, name, note)                                                                  \
     { oid, name, "VARCHAR", TYPE_STRING, TYPE_STRING, pg_text, true, note }
 
+#define DECIMAL_NOTE                                                                               \
+    "a negative s: DECIMAL(p-s,0), s above p: DECIMAL(s,s); of more than 38 digits VARCHAR, "      \
+    "with a warning; NaN and infinities become NULL and are counted"
+#define NUMERIC_NOTE                                                                               \
+    "without a precision it has up to 147,455 digits: text is exact, `types` makes it a "          \
+    "DECIMAL"
+#define ARRAY_NOTE                                                                                 \
+    "T by this table. Declared with more than one dimension (`int[][]`): JSON text. "              \
+    "PostgreSQL does not hold values to what was declared: one of more dimensions ends the "       \
+    "ingest, and `types` VARCHAR takes the column as text. Lower bounds other than 1 are "         \
+    "dropped and counted"
+#define OTHERS_NOTE                                                                                \
+    "composite types, ranges, multiranges, hstore, ltree, citext, types of extensions and of "     \
+    "servers to come: as ::text gives them"
+
 const PgType pg_types[] = {
     {16,   "boolean",                  "BOOLEAN",                  TYPE_BOOLEAN,     TYPE_BOOLEAN, pg_bool,      false, ""                                                    },
     {21,   "smallint",                 "INTEGER",                  TYPE_INT,         TYPE_INT,     pg_int2,      false, ""                                                    },
@@ -31,12 +46,8 @@ const PgType pg_types[] = {
     {700,  "real",                     "FLOAT",                    TYPE_FLOAT,       TYPE_FLOAT,   pg_float4,    false, "NaN and infinities are kept"                         },
     {701,  "double precision",         "DOUBLE",                   TYPE_DOUBLE,      TYPE_DOUBLE,  pg_float8,    false,
      "NaN and infinities are kept"                                                                                                                                            },
-    {1700, "numeric(p,s)",             "DECIMAL(p,s)",             TYPE_DECIMAL,     TYPE_DOUBLE,  NULL,         false,
-     "a negative s: DECIMAL(p-s,0), s above p: DECIMAL(s,s); of more than 38 digits VARCHAR, with "
-     "a "
-     "warning; NaN and infinities become NULL and are counted"                                                                                                                },
-    {1700, "numeric",                  "VARCHAR",                  TYPE_STRING,      TYPE_DOUBLE,  NULL,         false,
-     "without a precision it has up to 147,455 digits: text is exact, `types` makes it a DECIMAL"                                                                             },
+    {1700, "numeric(p,s)",             "DECIMAL(p,s)",             TYPE_DECIMAL,     TYPE_DOUBLE,  NULL,         false, DECIMAL_NOTE                                          },
+    {1700, "numeric",                  "VARCHAR",                  TYPE_STRING,      TYPE_DOUBLE,  NULL,         false, NUMERIC_NOTE                                          },
     {790,  "money",                    "DECIMAL(19,s)",            TYPE_DECIMAL,     TYPE_DOUBLE,  pg_money,     false,
      "s by the database's lc_monetary, 2 for most"                                                                                                                            },
     {1082, "date",                     "DATE",                     TYPE_DATE,        TYPE_STRING,  pg_date,      false,
@@ -82,18 +93,10 @@ const PgType pg_types[] = {
     TEXT_ROW(1033, "aclitem", ""),
     {0,    "enums",                    "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, "the label"                                           },
     {0,    "domains",                  "its base type's",          TYPE_STRING,      TYPE_STRING,  NULL,         false, ""                                                    },
-    {0,    "arrays",                   "T[]",                      TYPE_LIST,        TYPE_STRING,  NULL,         false,
-     "T by this table. Declared with more than one dimension (`int[][]`): JSON text. PostgreSQL "
-     "does "
-     "not hold values to what was declared: one of more dimensions ends the ingest, and `types` "
-     "VARCHAR "
-     "takes the column as text. Lower bounds other than 1 are dropped and counted"                                                                                            },
+    {0,    "arrays",                   "T[]",                      TYPE_LIST,        TYPE_STRING,  NULL,         false, ARRAY_NOTE                                            },
     {0,    "geometry, geography",      "BLOB",                     TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false,
      "of PostGIS, as WKB; the SRID is not in it"                                                                                                                              },
-    {0,    "all others",               "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      true,
-     "composite types, ranges, multiranges, hstore, ltree, citext, types of extensions and of "
-     "servers "
-     "to come: as ::text gives them"                                                                                                                                          },
+    {0,    "all others",               "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      true,  OTHERS_NOTE                                           },
 };
 const size_t pg_type_count = COUNT(pg_types);
 

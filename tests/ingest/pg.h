@@ -33,7 +33,7 @@ static inline PGconn *pg_connect(void) {
     return conn;
 }
 
-/* The server dies and comes again. */
+/* Until the server lets us in. */
 static inline void pg_wait(void) {
     for (int tries = 0; tries < 500; tries++) {
         PGconn *conn = PQconnectdb(pg_dsn());

@@ -387,6 +387,43 @@ TEST("the documentation's table is the one in the code") {
     }
 }
 
+TEST("each type becomes what its row of the table says") {
+    OWNED(source_close) Source *source = NULL;
+    OWNED(text_close) Text sql = {0};
+    const char *expected[128];
+    size_t count = 0;
+    for (size_t i = 0; i < pg_type_count; i++) {
+        Str name = str_from(pg_types[i].name), full = name;
+        if (pg_types[i].oid == 0 || pg_types[i].decode == NULL || pg_types[i].oid == 790) continue;
+        name = str_until(&full, '(');
+        text_print(&sql, "%s NULL::%.*s AS v%zu", count ? "," : "SELECT", SHOW(name), i);
+        expected[count++] = pg_types[i].becomes;
+    }
+    SourceRequest request = pg_request(NULL, NULL);
+    request.query = text_str(&sql);
+    CHECK_OK(source_postgres(&request, &source, &err));
+    CHECK(count > 40);
+    for (size_t i = 0; i < count; i++)
+        CHECK_STR(type_sql(&source->columns[i].type, &arena), expected[i]);
+}
+
+/* PostGIS is not among the packages of the tests: this runs where somebody has it. */
+TEST("geometries are WKB, of any dimension, from whatever schema PostGIS is in") {
+    OWNED(pulled_close) Pulled pulled = {0};
+    if (!pg_sql("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'").len) return;
+    pg_sql("CREATE SCHEMA \"Geo %s\"; CREATE EXTENSION postgis SCHEMA \"Geo %s\"");
+    SourceRequest request =
+        pg_request(NULL, "SELECT 'SRID=4326;POINT(1 2)'::\"Geo %s\".geometry AS p, "
+                         "'POINT Z (1 2 3)'::\"Geo %s\".geometry AS z, "
+                         "'POINT(1 2)'::\"Geo %s\".geography AS g, NULL::\"Geo %s\".geometry AS n");
+    CHECK_OK(pull(&request, &pulled, &err));
+    CHECK_STR(type_of(pulled.source, "p"), "BLOB");
+    CHECK_STR(pulled_ask(&pulled, "SELECT [hex(p), hex(z), hex(g), hex(n)]::text FROM rows"),
+              "[0101000000000000000000F03F0000000000000040, "
+              "01E9030000000000000000F03F00000000000000400000000000000840, "
+              "0101000000000000000000F03F0000000000000040, NULL]");
+}
+
 /* DuckDB does not survive being closed by exit(). */
 TEST("the engine closes") {
     engine_close(&pg_engine_kept);
