@@ -18,8 +18,10 @@ typedef struct Widening { /* an append that may widen, planned, its file not wri
 static bool plan(Lake *lake, const char *select, Widening *out) {
     *out = (Widening){.select = str_from(select)};
     Schema wanted = lake_schema(select, &out->arena);
-    return catalog_plan_widen(lake->catalog, STR("t"), &wanted, &out->arena, &out->schema,
-                              &out->bucket, &out->location, &err);
+    bool ok = catalog_plan_widen(lake->catalog, STR("t"), &wanted, &out->arena, &out->schema,
+                                 &out->bucket, &out->location, &err);
+    if (!ok) arena_close(&out->arena);
+    return ok;
 }
 
 /* The file holds all columns of the plan: those that the select lacks as NULL. */
@@ -106,7 +108,7 @@ TEST("a widening append that finds nothing to widen leaves the schema as it is")
 
 TEST("a decimal grows by the digits that either needs, and not beyond 38") {
     Lake *lake = fresh();
-    Widening planned = {0};
+    Widening planned;
     create(lake, "SELECT 1::DECIMAL(10,4) AS d");
     widen(lake, "SELECT 1::DECIMAL(12,2) AS d", 2); /* ten digits before the point, four after */
     check_columns(lake, 0, "1 d DECIMAL(14,4)");
@@ -114,13 +116,12 @@ TEST("a decimal grows by the digits that either needs, and not beyond 38") {
     CHECK_STR(str_from(err_word(&err)), "schema_mismatch");
     CHECK(!plan(lake, "SELECT 1::DECIMAL(14,6) AS d", &planned));
     CHECK(strstr(err.message, "'d' is DECIMAL(14,6), in the dataset it is DECIMAL(14,4)"));
-    arena_close(&planned.arena);
     lake_close(lake);
 }
 
 TEST("what is no widening is refused, each column with its reason; case alone makes no column") {
     Lake *lake = fresh();
-    Widening planned = {0};
+    Widening planned;
     create(lake, "SELECT 1::INTEGER AS i, 'x' AS s, 1::DOUBLE AS x");
     CHECK(!plan(lake, "SELECT 1.5::DOUBLE AS i, 1 AS s, true AS x", &planned));
     CHECK_STR(str_from(err_word(&err)), "schema_mismatch");
@@ -128,7 +129,6 @@ TEST("what is no widening is refused, each column with its reason; case alone ma
           strstr(err.message, "'x' is BOOLEAN"));
     CHECK(!plan(lake, "SELECT 1 AS I", &planned));
     CHECK_STR(str_from(err_word(&err)), "duplicate_column");
-    arena_close(&planned.arena);
     lake_close(lake);
 }
 
