@@ -38,7 +38,7 @@
 #define TIME_NOTE "24:00:00 becomes NULL and is counted"
 #define ZONE_NOTE "no type of ours keeps the offset"
 #define STAMP_NOTE "infinite ones, and those after the year 294246, become NULL and are counted"
-#define INSTANT_NOTE "the same; PostgreSQL keeps no zone, only the instant"
+#define UTC_NOTE "the same; PostgreSQL keeps no zone, only the instant"
 #define CHAR_NOTE "without the blanks that fill it up"
 #define BYTE_NOTE "a byte above 127 as \\ooo"
 #define JSONB_NOTE "as PostgreSQL prints it, numbers exact"
@@ -64,7 +64,7 @@ const PgType pg_types[] = {
     {1266, "timetz",              "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      true,  ZONE_NOTE                    },
     {1114, "timestamp",           "TIMESTAMP",                TYPE_TIMESTAMP,   TYPE_STRING,  pg_timestamp, false, STAMP_NOTE                   },
     {1184, "timestamptz",         "TIMESTAMP WITH TIME ZONE", TYPE_TIMESTAMPTZ, TYPE_STRING,  pg_timestamp,
-     false,                                                                                                        INSTANT_NOTE                 },
+     false,                                                                                                        UTC_NOTE                     },
     TEXT_ROW(1186, "interval", "ISO 8601, as P1Y2M3DT4H5M6.789S"),
     {2950, "uuid",                "UUID",                     TYPE_UUID,        TYPE_STRING,  pg_uuid,      false, ""                           },
     {17,   "bytea",               "BLOB",                     TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false, ""                           },
