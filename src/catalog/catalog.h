@@ -96,10 +96,12 @@ typedef struct Lineage { /* one entry of the dataset's lineage, kept in the snap
     Str source;                /* redacted locator */
     Str query;                 /* may be empty */
     int64_t rows, bytes, at_ms;
+    int64_t duration_ms; /* of reading and writing; 0: not said */
 } Lineage;
 typedef struct Commit {
     Str dataset, bucket; /* bucket matters for a create; empty: primary */
     CommitMode mode;
+    bool widen; /* of an append: the schema is what catalog_plan_widen gave, and the table's then */
     const char *operation_note; /* extra summary word, may be NULL */
     /* The version that a replace was computed from; LH_CONFLICT "dataset_changed" when another
      * commit came between. 0: whatever is there is replaced. */
@@ -117,6 +119,12 @@ typedef struct Commit {
  * has ids 0; *out is in the order of `wanted`. Also gives the home bucket. */
 bool catalog_plan(Catalog *catalog, Str dataset, CommitMode mode, Str bucket, const Schema *wanted,
                   Arena *arena, const Schema **out, Str *home_bucket, Str *location_key, Err *err);
+/* The same for an append whose columns may be others than the table's: *out holds all columns that
+ * the table will have, first those of `wanted` in its order, then those that it lacks, which the
+ * files hold as NULL. New columns are added; int becomes long, float double, a decimal one of more
+ * digits and the same scale. LH_CONFLICT "schema_mismatch" lists whatever else differs. */
+bool catalog_plan_widen(Catalog *catalog, Str dataset, const Schema *wanted, Arena *arena,
+                        const Schema **out, Str *home_bucket, Str *location_key, Err *err);
 /* One new version, or none. Retries lost swaps. LH_CONFLICT "dataset_exists" for a create. On a
  * definite failure the caller removes its data files; on an unknown one (LH_OFFLINE, code
  * "commit_unknown") they stay. Publishes DATASET_APPENDED and the like after success. */
@@ -162,4 +170,6 @@ void catalog_subscribe(Catalog *catalog, CatalogListener *listener,
 #define PROPERTY_TAGS "lakehouse.tags"       /* JSON array */
 #define PROPERTY_PII "lakehouse.pii"         /* JSON object: column -> {"kind","confidence"} */
 #define PROPERTY_PII_SET "lakehouse.pii-set" /* the same, set by a person: wins */
+#define PROPERTY_CURSOR                                                                            \
+    "lakehouse.cursor" /* {"column","last"}: an incremental read goes on there */
 #define PROPERTY_COLUMN_DOCS "lakehouse.column-descriptions"

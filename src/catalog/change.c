@@ -2,6 +2,7 @@
 #include "catalog/commit.h"
 
 #include "base/base.h"
+#include "catalog/type.h"
 
 #include <stdio.h>
 
@@ -42,16 +43,39 @@ static void draft_schema(Metadata *draft, const Schema *schema) {
     draft->last_column_id = MAX(draft->last_column_id, highest_id(schema->fields, schema->len));
 }
 
+/* The table's columns where they were, each with the type that it has now, and new ones after. */
+static Schema widened_schema(const Schema *has, const Schema *by, Arena *arena) {
+    Schema out = {.fields = arena_array(arena, Field, by->len)};
+    for (size_t i = 0; i < has->len; i++) {
+        out.fields[out.len] = has->fields[i];
+        out.fields[out.len++].type = schema_find(by, has->fields[i].name)->type;
+    }
+    for (size_t i = 0; i < by->len; i++)
+        if (!schema_find(has, by->fields[i].name)) out.fields[out.len++] = by->fields[i];
+    return out;
+}
+
 /* Data. */
+
+static bool column_holds(const Commit *commit, const Table *table, const Field *field) {
+    const Field *there = schema_find(table_schema(table), field->name);
+    if (!commit->widen)
+        return there && there->id == field->id && type_equal(&there->type, &field->type);
+    if (!there) return field->id > table->document->metadata.last_column_id;
+    return there->id == field->id && type_widens(&there->type, &field->type);
+}
+
+static bool has_all(const Schema *has, const Schema *in) {
+    for (size_t i = 0; i < has->len; i++)
+        if (!schema_find(in, has->fields[i].name)) return false;
+    return true;
+}
 
 /* The plan was made before the files were written; meanwhile others may have committed. */
 static bool ids_still_hold(const Commit *commit, const Table *table, Err *err) {
-    const Schema *has = table_schema(table);
-    bool same = commit->schema->len == has->len;
-    for (size_t i = 0; same && i < commit->schema->len; i++) {
-        const Field *field = &commit->schema->fields[i], *there = schema_find(has, field->name);
-        same = there && there->id == field->id && type_equal(&there->type, &field->type);
-    }
+    bool same = has_all(table_schema(table), commit->schema);
+    for (size_t i = 0; same && i < commit->schema->len; i++)
+        same = column_holds(commit, table, &commit->schema->fields[i]);
     return same ||
            err_code(err, LH_CONFLICT, "schema_changed",
                     "the columns of '%s' were changed by another commit meanwhile", table->name);
@@ -77,7 +101,13 @@ static bool data_apply(const Change *change, Attempt *attempt, Err *err) {
     const Commit *commit = change->context;
     Metadata *draft = &attempt->draft;
     Snapshot snapshot;
-    if (commit->mode != COMMIT_APPEND) draft_schema(draft, commit->schema);
+    if (commit->mode != COMMIT_APPEND) {
+        draft_schema(draft, commit->schema);
+    } else if (commit->widen) {
+        Schema wider =
+            widened_schema(table_schema(attempt->base.table), commit->schema, &attempt->arena);
+        draft_schema(draft, &wider);
+    }
     const Schema *schema = metadata_schema(draft, draft->current_schema_id);
     if (!snapshot_build(commit, attempt, schema, &snapshot, err)) return false;
     draft->last_sequence++;

@@ -233,6 +233,7 @@ void lineage_write(const Lineage *lineage, int64_t version, JsonWriter *w) {
     jw_member_int(w, "rows", lineage->rows);
     jw_member_int(w, "bytes", lineage->bytes);
     jw_member_time(w, "at", lineage->at_ms);
+    if (lineage->duration_ms) jw_member_int(w, "duration_ms", lineage->duration_ms);
     jw_member_int(w, "version", version);
 }
 

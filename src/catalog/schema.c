@@ -42,6 +42,14 @@ bool type_equal(const Type *a, const Type *b) {
     return true;
 }
 
+bool type_widens(const Type *from, const Type *to) {
+    if (type_equal(from, to)) return true;
+    if (from->kind == TYPE_INT) return to->kind == TYPE_LONG;
+    if (from->kind == TYPE_FLOAT) return to->kind == TYPE_DOUBLE;
+    return from->kind == TYPE_DECIMAL && to->kind == TYPE_DECIMAL && to->scale == from->scale &&
+           to->precision > from->precision;
+}
+
 static void fields_assign_ids(Field *fields, size_t len, int32_t *last_id) {
     for (size_t i = 0; i < len; i++)
         if (fields[i].id == 0) fields[i].id = ++*last_id;

@@ -6,6 +6,9 @@
 #define TYPE_DEPTH_MAX 32
 #define TYPE_FIELDS_MAX 4096
 
+/* Whether a column of the one type may become one of the other while its files stay (spec, "Schema
+ * Evolution"); equal types too. */
+bool type_widens(const Type *from, const Type *to);
 Type type_copy(const Type *type, Arena *arena);
 Field *fields_copy(const Field *fields, size_t len, Arena *arena);
 void type_write_json(const Type *type, JsonWriter *w);

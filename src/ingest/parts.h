@@ -122,3 +122,42 @@ typedef struct PiiFound {
 } PiiFound;
 bool pii_sample(Engine *engine, const Schema *schema, const char *path, int64_t rows, Arena *arena,
                 PiiFound **out, size_t *count, Err *err);
+
+/* landing.c: the way that every ingest ends in. */
+typedef struct Landing {
+    Catalog *catalog;
+    Engine *engine;
+    Buckets *buckets;
+    Str dataset;
+    CommitMode mode;
+    bool widen;
+    int64_t started_us;
+    const Schema *schema; /* planned, as the next two */
+    Str home_name, location;
+    Bucket *home;
+    char staged[PATH_MAX]; /* the Parquet, until it is adopted */
+    DataFile data;
+    const bool *hidden; /* columns of the schema whose values are masked away; NULL: none */
+    bool adopted;
+    PiiFound *pii;
+    size_t pii_count;
+    Str cursor;      /* the value of PROPERTY_CURSOR; empty: it stays as it is */
+    Lineage lineage; /* system, source, query, bytes and duration are the caller's */
+    int64_t version;
+    Text warnings; /* JSON strings, commas between */
+    Arena arena;
+} Landing;
+void landing_close(Landing *landing); /* removes what is staged */
+void landing_warn(Landing *landing, Str text);
+void landing_warn_json(Landing *landing, Str texts);
+bool landing_stage(Landing *landing,
+                   Err *err); /* finds the home bucket and names the staged file */
+bool landing_commit(Landing *landing, Err *err);          /* of the staged file, or without one */
+void landing_write(const Landing *landing, Text *result); /* API.md "Ingest" */
+
+/* mask.c: what is kept of a column's values. */
+typedef enum Mask { MASK_NONE, MASK_HASH, MASK_REDACT, MASK_PARTIAL } Mask;
+/* {"column": "hash"|"redact"|"partial"} into a Mask for each field; LH_INVALID "bad_mask". */
+bool masks_read(const Json *json, const Schema *schema, Mask *out, Err *err);
+Type mask_type(Mask mask, const Type *type); /* of what is kept */
+void mask_sql(Mask mask, const Field *field, Text *out);

@@ -96,9 +96,13 @@ typedef struct TableIngest {
     bool widen;       /* schema drift on append: new columns and wider types; else refused */
     const Json *mask; /* {"column": "hash"|"redact"|"partial"}, or NULL */
     Str cursor;       /* kept with the dataset, so that the next run goes on from source->last */
-    bool (*cancelled)(void *context);
+    bool (*cancelled)(void *context); /* may be NULL; asked on several threads */
+    /* may be NULL; a few times a second, on the caller's thread */
     void (*progress)(void *context, int64_t rows, int64_t rows_estimate);
     void *context;
 } TableIngest;
+/* LH_INVALID "bad_mask"; LH_CONFLICT "dataset_exists", "schema_mismatch" with each difference;
+ * LH_CANCELLED; and whatever the source or the writing fails with. The source stays the caller's to
+ * close. */
 bool ingest_table(Catalog *catalog, Engine *engine, Buckets *buckets, Source *source,
                   const TableIngest *what, Text *result, Err *err);

@@ -101,7 +101,7 @@ static bool open_trusted(Engine *engine, Err *err) {
 
 /* Only what engines leave there is removed: the directory itself may be a user's choice. */
 static bool empty_spill(Engine *engine, bool make, Err *err) {
-    static const char *const parts[] = {"trusted", "sandbox", "empty"};
+    static const char *const parts[] = {"trusted", "sandbox", "feeding", "empty"};
     char path[PATH_MAX + 16];
     struct stat info;
     for (size_t i = 0; i < COUNT(parts); i++) {
@@ -160,6 +160,7 @@ void engine_close(Engine **engine) {
     watch_close(e);
     policy_cache_close(&e->passed);
     sandbox_close(&e->sandbox);
+    if (e->feeding) duckdb_close(&e->feeding);
     if (e->trusted) duckdb_close(&e->trusted);
     if (e->spill_dir[0]) empty_spill(e, false, &ignored);
     pthread_cond_destroy(&e->slot_free);

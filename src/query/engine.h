@@ -37,8 +37,9 @@ struct Engine {
     char empty_file[PATH_MAX + 32]; /* Parquet without rows: stands for a dataset without files */
     Catalog *catalog;
     duckdb_database trusted;
-    pthread_mutex_t lock; /* over all below */
-    Sandbox *sandbox;     /* the newest */
+    pthread_mutex_t lock;    /* over all below */
+    Sandbox *sandbox;        /* the newest */
+    duckdb_database feeding; /* feed.c: opened by the first feed, and kept */
     pthread_cond_t slot_free;
     int running, sandboxes;
     /* watch.c */
@@ -90,11 +91,17 @@ struct RowBatch {
     Arena arena;
 };
 
+/* run.c: engine_run on an instance of ours; the statement names no dataset. */
+bool instance_query(Engine *engine, duckdb_database instance, Str sql, bool (*cancelled)(void *),
+                    void *context, Rows **out, Err *err);
+
 /* copy.c: engine_copy_parquet with all there is to choose. */
 typedef struct CopyOptions {
     const Schema *schema;
     const char *path;
-    bool any_order; /* rows may change places, so that threads need not wait for each other */
+    duckdb_database unordered; /* not NULL: on this instance, where rows may change places, so that
+                                  threads need not wait for each other and row groups may end by
+                                  their bytes */
     bool (*cancelled)(void *context);
     void *context;
 } CopyOptions;

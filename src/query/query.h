@@ -115,18 +115,20 @@ typedef struct RowFeed RowFeed;
 typedef struct BatchVector BatchVector; /* a column's values, or those of all lists of a column */
 #define FEED_BATCH_ROWS 2048
 /* `projection` NULL: the schema's columns as they are fed. Else one SQL expression a column, over
- * columns of the same names and of `fed`'s types, which is what is written: for masks and casts. */
+ * columns of the same names and of `fed`'s types, which is what is written: for masks, casts, and
+ * columns that were not fed. */
 typedef struct FeedOptions {
     const Schema *fed;     /* what batches hold */
-    const Schema *written; /* what the file holds, with its field ids; as many columns as fed */
+    const Schema *written; /* what the file holds, with its field ids */
     const Str *projection;
     const char *path;
     bool in_order; /* the file's rows are in the order they were given in, at one thread's speed */
-    bool (*cancelled)(void *context); /* may be NULL */
+    bool (*cancelled)(void *context); /* may be NULL; asked on a thread of the engine */
     void *context;
 } FeedOptions;
 bool feed_open(Engine *engine, const FeedOptions *options, RowFeed **out, Err *err);
 RowBatch *feed_take(RowFeed *feed); /* an empty one; NULL once writing failed: finish says why */
+bool feed_ended(RowFeed *feed);     /* whether feed_take would give NULL: nobody needs rows more */
 /* Waits while the COPY is behind by more than a few batches; rows 0 just gives it back. */
 void feed_give(RowFeed *feed, RowBatch *batch, size_t rows);
 bool feed_finish(RowFeed *feed, Arena *arena, DataFile *out, Err *err);

@@ -183,8 +183,8 @@ static void watch(Rows *rows, duckdb_connection connection) {
     watch_add(rows->engine, &rows->watched);
 }
 
-static bool open_trusted(Rows *rows, const Query *query, Err *err) {
-    if (duckdb_connect(rows->engine->trusted, &rows->connection) != DuckDBSuccess)
+static bool open_on(Rows *rows, duckdb_database instance, const Query *query, Err *err) {
+    if (duckdb_connect(instance, &rows->connection) != DuckDBSuccess)
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     watch(rows, rows->connection);
     return prepare(rows, rows->connection, query->sql, err) &&
@@ -250,7 +250,8 @@ bool query_open(Engine *engine, const Query *query, Rows **out, Err *err) {
     if (!query->trusted && !take_slot(engine, QUERY_WAIT_MS, err)) return false;
     rows->has_slot = !query->trusted;
     plan_enter(&rows->plan);
-    bool ok = query->trusted ? open_trusted(rows, query, err) : open_sandboxed(rows, query, err);
+    bool ok = query->trusted ? open_on(rows, engine->trusted, query, err)
+                             : open_sandboxed(rows, query, err);
     plan_enter(NULL);
     if (ok) *out = TAKE(rows);
     return ok;
@@ -260,6 +261,15 @@ bool engine_run(Engine *engine, Str sql, bool (*cancelled)(void *), void *contex
                 Err *err) {
     Query query = {.sql = sql, .trusted = true, .cancelled = cancelled, .context = context};
     return query_open(engine, &query, out, err);
+}
+
+bool instance_query(Engine *engine, duckdb_database instance, Str sql, bool (*cancelled)(void *),
+                    void *context, Rows **out, Err *err) {
+    Query query = {.sql = sql, .trusted = true, .cancelled = cancelled, .context = context};
+    OWNED(rows_close) Rows *rows = rows_new(engine, &query);
+    if (!open_on(rows, instance, &query, err)) return false;
+    *out = TAKE(rows);
+    return true;
 }
 
 static void drain(Rows *rows) {

@@ -105,6 +105,22 @@ TEST("a copy that fails leaves no file") {
     CHECK(strstr(err.message, "half-way") && access(path, F_OK) != 0);
 }
 
+TEST("bytes that are no text are found again by a filter") {
+    static const char select[] = "SELECT CASE n % 3 WHEN 0 THEN '\\xFF\\x00'::BLOB WHEN 1 THEN "
+                                 "'abc'::BLOB ELSE ''::BLOB END AS b FROM range(300) t(n)";
+    Schema schema = describe(select);
+    DataFile file;
+    const char *path = new_path();
+    CHECK_OK(engine_copy_parquet(open_engine(), str_from(select), &schema, path, NULL, NULL, &arena,
+                                 &file, &err));
+    CHECK_INT(ask_int(arena_print(&arena,
+                                  "SELECT count(*) FROM read_parquet('%s') WHERE b = "
+                                  "'\\xFF\\x00'::BLOB",
+                                  path)
+                          .data),
+              100);
+}
+
 static bool now(void *context) {
     (void)context;
     return true;
