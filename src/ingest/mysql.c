@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_BYTES_MAX (8 << 20) /* of a batch's packets: long values make batches of few rows */
+#define BATCH_BYTES_MAX (4 << 20) /* of a batch's packets: long values make batches of few rows */
 #define KILL_TIMEOUT_MS 3000
 
 typedef struct MySource {

@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BATCH_BYTES_MAX (16 << 20) /* a batch of large values is given before it is full */
+#define BATCH_BYTES_MAX (4 << 20) /* a batch of large values is given before it is full */
 
 typedef struct Part {
     PgConn conn;
