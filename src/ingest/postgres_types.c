@@ -13,6 +13,7 @@
 #define DIGITS_MAX 38
 #define MONEY_DIGITS 19
 
+#define ZONED "TIMESTAMP WITH TIME ZONE"
 #define TEXT_ROW(oid, name, note)                                                                  \
     { oid, name, "VARCHAR", TYPE_STRING, TYPE_STRING, pg_text, true, note }
 
@@ -38,46 +39,44 @@
 #define TIME_NOTE "24:00:00 becomes NULL and is counted"
 #define ZONE_NOTE "no type of ours keeps the offset"
 #define STAMP_NOTE "infinite ones, and those after the year 294246, become NULL and are counted"
-#define UTC_NOTE "the same; PostgreSQL keeps no zone, only the instant"
 #define CHAR_NOTE "without the blanks that fill it up"
 #define BYTE_NOTE "a byte above 127 as \\ooo"
 #define JSONB_NOTE "as PostgreSQL prints it, numbers exact"
 #define WKB_NOTE "of PostGIS, as WKB; the SRID is not in it"
 
 const PgType pg_types[] = {
-    {16,   "boolean",             "BOOLEAN",                  TYPE_BOOLEAN,     TYPE_BOOLEAN, pg_bool,      false, ""                           },
-    {21,   "smallint",            "INTEGER",                  TYPE_INT,         TYPE_INT,     pg_int2,      false, ""                           },
-    {23,   "integer",             "INTEGER",                  TYPE_INT,         TYPE_INT,     pg_int4,      false, ""                           },
-    {20,   "bigint",              "BIGINT",                   TYPE_LONG,        TYPE_LONG,    pg_int8,      false, ""                           },
-    {26,   "oid",                 "BIGINT",                   TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
-    {28,   "xid",                 "BIGINT",                   TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
-    {29,   "cid",                 "BIGINT",                   TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
-    {5069, "xid8",                "DECIMAL(20,0)",            TYPE_DECIMAL,     TYPE_STRING,  pg_uint8,     false, U64_NOTE                     },
-    {3220, "pg_lsn",              "DECIMAL(20,0)",            TYPE_DECIMAL,     TYPE_STRING,  pg_uint8,     false, LSN_NOTE                     },
-    {700,  "real",                "FLOAT",                    TYPE_FLOAT,       TYPE_FLOAT,   pg_float4,    false, "NaN and infinities are kept"},
-    {701,  "double precision",    "DOUBLE",                   TYPE_DOUBLE,      TYPE_DOUBLE,  pg_float8,    false, FLOAT_NOTE                   },
-    {1700, "numeric(p,s)",        "DECIMAL(p,s)",             TYPE_DECIMAL,     TYPE_DOUBLE,  NULL,         false, DECIMAL_NOTE                 },
-    {1700, "numeric",             "VARCHAR",                  TYPE_STRING,      TYPE_DOUBLE,  NULL,         false, NUMERIC_NOTE                 },
-    {790,  "money",               "DECIMAL(19,s)",            TYPE_DECIMAL,     TYPE_DOUBLE,  pg_money,     false, MONEY_NOTE                   },
-    {1082, "date",                "DATE",                     TYPE_DATE,        TYPE_STRING,  pg_date,      false, DATE_NOTE                    },
-    {1083, "time",                "TIME",                     TYPE_TIME,        TYPE_STRING,  pg_time,      false, TIME_NOTE                    },
-    {1266, "timetz",              "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      true,  ZONE_NOTE                    },
-    {1114, "timestamp",           "TIMESTAMP",                TYPE_TIMESTAMP,   TYPE_STRING,  pg_timestamp, false, STAMP_NOTE                   },
-    {1184, "timestamptz",         "TIMESTAMP WITH TIME ZONE", TYPE_TIMESTAMPTZ, TYPE_STRING,  pg_timestamp,
-     false,                                                                                                        UTC_NOTE                     },
+    {16,   "boolean",             "BOOLEAN",         TYPE_BOOLEAN,     TYPE_BOOLEAN, pg_bool,      false, ""                           },
+    {21,   "smallint",            "INTEGER",         TYPE_INT,         TYPE_INT,     pg_int2,      false, ""                           },
+    {23,   "integer",             "INTEGER",         TYPE_INT,         TYPE_INT,     pg_int4,      false, ""                           },
+    {20,   "bigint",              "BIGINT",          TYPE_LONG,        TYPE_LONG,    pg_int8,      false, ""                           },
+    {26,   "oid",                 "BIGINT",          TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
+    {28,   "xid",                 "BIGINT",          TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
+    {29,   "cid",                 "BIGINT",          TYPE_LONG,        TYPE_LONG,    pg_uint4,     false, "unsigned, 32 bits"          },
+    {5069, "xid8",                "DECIMAL(20,0)",   TYPE_DECIMAL,     TYPE_STRING,  pg_uint8,     false, U64_NOTE                     },
+    {3220, "pg_lsn",              "DECIMAL(20,0)",   TYPE_DECIMAL,     TYPE_STRING,  pg_uint8,     false, LSN_NOTE                     },
+    {700,  "real",                "FLOAT",           TYPE_FLOAT,       TYPE_FLOAT,   pg_float4,    false, "NaN and infinities are kept"},
+    {701,  "double precision",    "DOUBLE",          TYPE_DOUBLE,      TYPE_DOUBLE,  pg_float8,    false, FLOAT_NOTE                   },
+    {1700, "numeric(p,s)",        "DECIMAL(p,s)",    TYPE_DECIMAL,     TYPE_DOUBLE,  NULL,         false, DECIMAL_NOTE                 },
+    {1700, "numeric",             "VARCHAR",         TYPE_STRING,      TYPE_DOUBLE,  NULL,         false, NUMERIC_NOTE                 },
+    {790,  "money",               "DECIMAL(19,s)",   TYPE_DECIMAL,     TYPE_DOUBLE,  pg_money,     false, MONEY_NOTE                   },
+    {1082, "date",                "DATE",            TYPE_DATE,        TYPE_STRING,  pg_date,      false, DATE_NOTE                    },
+    {1083, "time",                "TIME",            TYPE_TIME,        TYPE_STRING,  pg_time,      false, TIME_NOTE                    },
+    {1266, "timetz",              "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      true,  ZONE_NOTE                    },
+    {1114, "timestamp",           "TIMESTAMP",       TYPE_TIMESTAMP,   TYPE_STRING,  pg_timestamp, false, STAMP_NOTE                   },
+    {1184, "timestamptz",         ZONED,             TYPE_TIMESTAMPTZ, TYPE_STRING,  pg_timestamp, false, ""                           },
     TEXT_ROW(1186, "interval", "ISO 8601, as P1Y2M3DT4H5M6.789S"),
-    {2950, "uuid",                "UUID",                     TYPE_UUID,        TYPE_STRING,  pg_uuid,      false, ""                           },
-    {17,   "bytea",               "BLOB",                     TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false, ""                           },
-    {25,   "text",                "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
-    {1043, "varchar(n)",          "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
-    {1042, "char(n)",             "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_bpchar,    false, CHAR_NOTE                    },
-    {18,   "\"char\"",            "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_char,      false, BYTE_NOTE                    },
-    {19,   "name",                "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
-    {114,  "json",                "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, "its text, byte for byte"    },
-    {3802, "jsonb",               "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_jsonb,     false, JSONB_NOTE                   },
-    {142,  "xml",                 "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
-    {869,  "inet",                "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_inet,      false, ""                           },
-    {650,  "cidr",                "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_inet,      false, ""                           },
+    {2950, "uuid",                "UUID",            TYPE_UUID,        TYPE_STRING,  pg_uuid,      false, ""                           },
+    {17,   "bytea",               "BLOB",            TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false, ""                           },
+    {25,   "text",                "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
+    {1043, "varchar(n)",          "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
+    {1042, "char(n)",             "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_bpchar,    false, CHAR_NOTE                    },
+    {18,   "\"char\"",            "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_char,      false, BYTE_NOTE                    },
+    {19,   "name",                "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
+    {114,  "json",                "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, "its text, byte for byte"    },
+    {3802, "jsonb",               "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_jsonb,     false, JSONB_NOTE                   },
+    {142,  "xml",                 "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, ""                           },
+    {869,  "inet",                "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_inet,      false, ""                           },
+    {650,  "cidr",                "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_inet,      false, ""                           },
     TEXT_ROW(829, "macaddr", ""),
     TEXT_ROW(774, "macaddr8", ""),
     TEXT_ROW(1560, "bit(n)", "its digits, 0 and 1"),
@@ -93,11 +92,11 @@ const PgType pg_types[] = {
     TEXT_ROW(3615, "tsquery", ""),
     TEXT_ROW(24, "regproc", "the name; so regclass, regtype and the other reg types"),
     TEXT_ROW(1033, "aclitem", ""),
-    {0,    "enums",               "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      false, "the label"                  },
-    {0,    "domains",             "its base type's",          TYPE_STRING,      TYPE_STRING,  NULL,         false, ""                           },
-    {0,    "arrays",              "T[]",                      TYPE_LIST,        TYPE_STRING,  NULL,         false, ARRAY_NOTE                   },
-    {0,    "geometry, geography", "BLOB",                     TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false, WKB_NOTE                     },
-    {0,    "all others",          "VARCHAR",                  TYPE_STRING,      TYPE_STRING,  pg_text,      true,  OTHERS_NOTE                  },
+    {0,    "enums",               "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      false, "the label"                  },
+    {0,    "domains",             "its base type's", TYPE_STRING,      TYPE_STRING,  NULL,         false, ""                           },
+    {0,    "arrays",              "T[]",             TYPE_LIST,        TYPE_STRING,  NULL,         false, ARRAY_NOTE                   },
+    {0,    "geometry, geography", "BLOB",            TYPE_BINARY,      TYPE_STRING,  pg_bytea,     false, WKB_NOTE                     },
+    {0,    "all others",          "VARCHAR",         TYPE_STRING,      TYPE_STRING,  pg_text,      true,  OTHERS_NOTE                  },
 };
 const size_t pg_type_count = COUNT(pg_types);
 

@@ -529,6 +529,43 @@ TEST("batches of large values are given before they are full, and no row is too 
               "[61, 102914560, 40000000]");
 }
 
+TEST("a table becomes a dataset, and the next run adds what came since") {
+    OWNED(buckets_close) Buckets *buckets = NULL;
+    OWNED(catalog_close) Catalog *catalog = NULL;
+    OWNED(engine_close) Engine *engine = NULL;
+    char root[128];
+    snprintf(root, sizeof root, "%s/lake", kit_dir());
+    BucketOptions primary = {STR("primary"), STR("local"), str_from(root)};
+    CHECK_OK(buckets_open(&(BucketsOptions){.items = &primary, .count = 1}, &buckets, &err));
+    CHECK_OK(catalog_open(buckets, NULL, &catalog, &err));
+    engine = kit_engine(catalog, 1 << 30, 1 << 28);
+    pg_sql("CREATE TABLE orders (id int PRIMARY KEY, total numeric(10,2), tags text[]);"
+           "INSERT INTO orders SELECT g, g / 4.0, ARRAY['a', g::text] FROM generate_series(1, "
+           "5000) g");
+    SourceRequest request = pg_request("orders", NULL);
+    request.cursor = STR("id");
+    for (int run = 0; run < 2; run++) {
+        OWNED(source_close) Source *source = NULL;
+        OWNED(text_close) Text result = {0};
+        TableIngest what = {.dataset = STR("orders"),
+                            .bucket = STR("primary"),
+                            .mode = run ? COMMIT_APPEND : COMMIT_CREATE,
+                            .cursor = request.cursor};
+        CHECK_OK(source_postgres(&request, &source, &err));
+        CHECK_OK(ingest_table(catalog, engine, buckets, source, &what, &result, &err));
+        CHECK_STR(source->last, run ? "6000" : "5000");
+        request.after = arena_copy(&arena, source->last);
+        pg_sql("INSERT INTO orders SELECT g, g / 4.0, NULL FROM generate_series(5001, 6000) g "
+               "ON CONFLICT DO NOTHING");
+    }
+    OWNED(rows_close) Rows *rows = NULL;
+    size_t count;
+    Query query = {.sql = STR("SELECT [count(*), sum(total), count(tags)]::VARCHAR FROM orders")};
+    CHECK_OK(query_open(engine, &query, &rows, &err));
+    CHECK_OK(rows_next(rows, &count, &err));
+    CHECK_STR(rows_text(rows, 0, 0), "[6001.00, 4502000.00, 5001.00]");
+}
+
 /* DuckDB does not survive being closed by exit(). */
 TEST("the engine closes") {
     engine_close(&pg_engine_kept);
