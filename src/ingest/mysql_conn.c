@@ -70,8 +70,7 @@ static Str said(const char *words, Str password, char *out, size_t size) {
     size_t len = 0;
     while (rest.len && len + 4 < size) {
         if (password.len >= SECRET_MIN && str_starts(rest, password)) {
-            memcpy(out + len, "***", 3);
-            len += 3;
+            for (int i = 0; i < 3; i++) out[len++] = '*';
             rest = str_slice(rest, password.len, rest.len);
             continue;
         }
