@@ -21,11 +21,6 @@ typedef struct AppOptions {
     bool checking;   /* beside a server that may be running: no lock is taken */
 } AppOptions;
 
-typedef struct IngestLimits {
-    Str allow_hosts; /* of databases; empty: any */
-    int64_t connect_timeout_ms, idle_timeout_ms;
-} IngestLimits;
-
 typedef struct App {
     Config *config;
     Secrets *secrets;

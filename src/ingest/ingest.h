@@ -29,6 +29,32 @@ typedef bool IngestSource(void *context, void *buffer, size_t size, size_t *got,
 bool ingest_file(Catalog *catalog, Engine *engine, Buckets *buckets, const IngestFile *file,
                  IngestSource *source, void *source_context, Text *result, Err *err);
 
+/* A table or a query of a database into one version of a dataset, or nothing of it (database.c). */
+#define DATABASE_PARTS_MAX 16
+typedef enum DatabaseKind { DATABASE_POSTGRES, DATABASE_MYSQL } DatabaseKind;
+typedef struct IngestLimits {
+    Str allow_hosts; /* of databases, comma separated; empty: any */
+    int64_t connect_timeout_ms, idle_timeout_ms;
+} IngestLimits;
+typedef struct DatabaseIngest {
+    Str dsn;          /* with its password, which is in no message, log or lineage */
+    Str table, query; /* exactly one; table is name or schema.name */
+    Str dataset, bucket, mode;
+    bool widen;               /* drift on append: columns are added and widened; else refused */
+    bool plain;               /* decimals become doubles, and what is no number text */
+    const Json *incremental;  /* {"column","after"?}, or NULL */
+    const Json *types, *mask; /* {"column": ...}, or NULL */
+    int64_t batch_rows, parallel;
+    IngestLimits limits;
+    bool (*cancelled)(void *context);
+    void (*progress)(void *context, int64_t rows, int64_t rows_estimate); /* -1: unknown */
+    void *context;
+} DatabaseIngest;
+/* LH_INVALID "table_not_found", "source_refused"; LH_DENIED "source_denied", "host_not_allowed";
+ * LH_OFFLINE "source_unreachable"; LH_CONFLICT as ingest_file. */
+bool ingest_database(Catalog *catalog, Engine *engine, Buckets *buckets, DatabaseKind kind,
+                     const DatabaseIngest *what, Text *result, Err *err);
+
 bool ingest_mode(Str word, CommitMode *out, Err *err); /* create append replace; empty: create */
 
 /* A watched folder (watch.c): each file that is dropped into it (closed after writing, or renamed

@@ -7,7 +7,7 @@
 
 #include "ingest/ingest.h"
 
-#define SOURCE_PARTS_MAX 16
+#define SOURCE_PARTS_MAX DATABASE_PARTS_MAX
 
 typedef struct SourceColumn {
     Str name;
