@@ -6,9 +6,9 @@
 static bool read_cursor(Catalog *catalog, const DatabaseIngest *what, Arena *arena,
                         SourceRequest *request, Err *err) {
     static const Option options[] = {
-        {"column", LH_TEXT, AT(SourceRequest, cursor), REQUIRED, "a column that only grows"},
+        {"column",          LH_TEXT, AT(SourceRequest, cursor), REQUIRED, "a column that only grows"},
         {"after", LH_TEXT, AT(SourceRequest, after), NULL, "the first value wanted"},
-        {0},
+        {0        },
     };
     OWNED(table_release) Table *table = NULL;
     const Json *kept;
