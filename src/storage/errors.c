@@ -51,8 +51,7 @@ struct ErrorJournal {
     size_t pending_count;
     int64_t pending_ms; /* of its first event */
     int64_t dropped;
-    _Atomic int64_t added; /* since open */
-    _Atomic size_t files;  /* batches written or found since the last compaction */
+    _Atomic size_t files; /* batches written or found since the last compaction */
 };
 
 /* Events in memory. */
@@ -127,7 +126,6 @@ void errors_add(ErrorJournal *journal, const ErrorEvent *event) {
     static _Atomic uint32_t count;
     KeptEvent *copy = event_copy(event, random_u64() >> 32);
     if (copy->at_ms == 0) copy->at_ms = clock_now_ms();
-    journal->added++;
     pthread_mutex_lock(&journal->lock);
     copy->id |= (uint64_t)count++ << 32;
     if (journal->pending.len < PENDING_SIZE_MAX) {
@@ -139,10 +137,6 @@ void errors_add(ErrorJournal *journal, const ErrorEvent *event) {
     keep(journal, copy);
     if (journal->pending_count >= BATCH_EVENTS) pthread_cond_signal(&journal->wake);
     pthread_mutex_unlock(&journal->lock);
-}
-
-int64_t errors_count(const ErrorJournal *journal) {
-    return journal->added;
 }
 
 /* Batches as objects. */

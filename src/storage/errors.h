@@ -29,7 +29,6 @@ void errors_open(const ErrorsOptions *options, ErrorJournal **out);
 void errors_close(ErrorJournal **journal); /* flushes what it can */
 
 void errors_add(ErrorJournal *journal, const ErrorEvent *event); /* copies; never fails */
-int64_t errors_count(const ErrorJournal *journal);               /* events since open */
 /* Durable when it returns: in the primary, or in the spool while that cannot be written. LH_FULL
  * when the spool has ERROR_SPOOL_SIZE_MAX bytes: what it acknowledged stays, what comes then waits
  * in memory up to a bound and is dropped beyond it, which the log says. */
