@@ -61,6 +61,9 @@ int64_t table_version(const Table *table);  /* of the snapshot that is read; 0: 
 int64_t table_snapshot_id(const Table *table);
 const Schema *table_schema(const Table *table);
 Str table_property(const Table *table, const char *name); /* empty when absent */
+/* The kind of personal data that a column holds, empty for none: a person's verdict before the one
+ * that was found. */
+Str table_column_pii(const Table *table, Str column, Arena *arena);
 int64_t table_rows(const Table *table);
 int64_t table_bytes(const Table *table);
 /* Whether every data file holds the schema's columns under its names and types and in its order, so

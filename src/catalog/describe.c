@@ -39,6 +39,11 @@ static const Json *pii_of(const Notes *notes, Str column) {
     return kind.len == 0 || str_is(kind, "none") ? NULL : verdict;
 }
 
+Str table_column_pii(const Table *table, Str column, Arena *arena) {
+    Notes notes = notes_read(table, arena);
+    return json_get_text(pii_of(&notes, column), "kind", (Str){0});
+}
+
 static bool is_sensitive(const Notes *notes, const Schema *schema) {
     for (size_t i = 0; i < schema->len; i++)
         if (pii_of(notes, schema->fields[i].name)) return true;

@@ -49,24 +49,26 @@ static const Option drop_options[] = {
 };
 
 static const Option index_create_options[] = {
-    {"NAME",                          LH_TEXT, AT(IndexValues, index), REQUIRED, "the new index"},
-    {"dataset",                 LH_TEXT, AT(IndexValues, dataset), REQUIRED, "the dataset that it searches"},
-    {"text",                       LH_TEXT, AT(IndexValues, text_column), NULL, "the column to embed and to show"},
-    {"id",                               LH_TEXT, AT(IndexValues, id_column), NULL, "the column that names a document"},
+    {"NAME",                              LH_TEXT, AT(IndexValues, index), REQUIRED, "the new index"},
+    {"dataset",                     LH_TEXT, AT(IndexValues, dataset), REQUIRED, "the dataset that it searches"},
+    {"text",                           LH_TEXT, AT(IndexValues, text_column), NULL, "the column to embed and to show"},
+    {"id",                                   LH_TEXT, AT(IndexValues, id_column), NULL, "the column that names a document"},
     {"vector",        LH_TEXT, AT(IndexValues, vector_column), NULL,
      "a column of vectors, instead of embedding"},
-    {"model",                       LH_TEXT, AT(IndexValues, model), NULL, "the embedding model"},
-    {"bucket", LH_TEXT, AT(IndexValues, bucket), NULL, "home of the index"},
-    {"backend",                          LH_TEXT, AT(IndexValues, vector_backend), NULL, "how vectors are kept",
+    {"model",                           LH_TEXT, AT(IndexValues, model), NULL, "the embedding model"},
+    {"bucket",     LH_TEXT, AT(IndexValues, bucket), NULL, "home of the index"},
+    {"backend",                              LH_TEXT, AT(IndexValues, vector_backend), NULL, "how vectors are kept",
      .choices = "parquet|lance"},
-    {"metric",                 LH_TEXT, AT(IndexValues, metric), NULL, "what near means",
+    {"metric",                     LH_TEXT, AT(IndexValues, metric), NULL, "what near means",
      .choices = "cosine|l2|dot"},
-    {"chunk_size",                           LH_INT, AT(IndexValues, chunk_size), NULL, "characters of a chunk", .min = 1,
+    {"embed_pii",                               LH_FLAG, AT(IndexValues, embed_pii), NULL,
+     "index a text that holds personal data"},
+    {"chunk_size",                                   LH_INT, AT(IndexValues, chunk_size), NULL, "characters of a chunk", .min = 1,
      .max = 1e6},
-    {"chunk_overlap",                               LH_INT, AT(IndexValues, chunk_overlap), NULL, "shared by two chunks",
+    {"chunk_overlap",LH_INT, AT(IndexValues, chunk_overlap), NULL, "shared by two chunks",
      .min = 0, .max = 1e6},
-    {"detach",LH_FLAG, AT(IndexValues, detach), NULL, "print the job and do not wait for it"},
-    {0                    }
+    {"detach",                         LH_FLAG, AT(IndexValues, detach), NULL, "print the job and do not wait for it"},
+    {0}
 };
 static const Option index_options_[] = {
     {"NAME",         LH_TEXT, AT(NameValues, name), NULL, "one index: all about it"},

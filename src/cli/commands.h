@@ -21,7 +21,7 @@ typedef struct IndexValues {
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
         metric;
     int64_t chunk_size, chunk_overlap;
-    bool detach;
+    bool embed_pii, detach;
 } IndexValues;
 typedef struct SearchValues {
     Str index, query, filter, mode;

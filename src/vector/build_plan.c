@@ -2,23 +2,25 @@
 #include "vector/build.h"
 
 const Option index_options[] = {
-    {"index",             LH_TEXT, AT(IndexSpec, index), REQUIRED, "name of the index"},
-    {"dataset",       LH_TEXT, AT(IndexSpec, dataset), REQUIRED, "dataset to index"},
-    {"id_column",           LH_TEXT, AT(IndexSpec, id_column), NULL,
+    {"index",                          LH_TEXT, AT(IndexSpec, index), REQUIRED, "name of the index"},
+    {"dataset",                    LH_TEXT, AT(IndexSpec, dataset), REQUIRED, "dataset to index"},
+    {"id_column",                        LH_TEXT, AT(IndexSpec, id_column), NULL,
      "column that names a document; 'id' or 'doc_id' where there is one"},
-    {"text_column",                   LH_TEXT, AT(IndexSpec, text_column), NULL, "column with the text to embed"},
+    {"text_column",                                LH_TEXT, AT(IndexSpec, text_column), NULL, "column with the text to embed"},
     {"vector_column",      LH_TEXT, AT(IndexSpec, vector_column), NULL,
      "column with vectors of your own: lists of floats of one length"},
-    {"chunk",           LH_JSON, AT(IndexSpec, chunk), NULL, "{\"size\":1000,\"overlap\":200}, in bytes"},
-    {"model", LH_TEXT, AT(IndexSpec, model), "builtin", "model that embeds the text"},
-    {"bucket",         LH_TEXT, AT(IndexSpec, bucket), "primary", "home of the index"},
-    {"vector_backend",       LH_TEXT, AT(IndexSpec, vector_backend), "parquet",
+    {"chunk",                        LH_JSON, AT(IndexSpec, chunk), NULL, "{\"size\":1000,\"overlap\":200}, in bytes"},
+    {"model",              LH_TEXT, AT(IndexSpec, model), "builtin", "model that embeds the text"},
+    {"bucket",                      LH_TEXT, AT(IndexSpec, bucket), "primary", "home of the index"},
+    {"vector_backend",                    LH_TEXT, AT(IndexSpec, vector_backend), "parquet",
      "in-memory graph over Parquet", .choices = "parquet"},
-    {"metric",               LH_TEXT, AT(IndexSpec, metric), "cosine", "similarity", .choices = "cosine|l2|dot"},
-    {"m",                   LH_INT, AT(IndexSpec, m), "16", "links that a row chooses", .min = 2, .max = GRAPH_M_MAX},
+    {"metric",                            LH_TEXT, AT(IndexSpec, metric), "cosine", "similarity", .choices = "cosine|l2|dot"},
+    {"m",                                LH_INT, AT(IndexSpec, m), "16", "links that a row chooses", .min = 2, .max = GRAPH_M_MAX},
     {"ef_construction",LH_INT, AT(IndexSpec, ef_construction), "200", "effort of the build",
      .min = 10, .max = 2000},
-    {0      },
+    {"embed_pii",                    LH_FLAG, AT(IndexSpec, embed_pii), "false",
+     "embed the text though its column holds personal data"},
+    {0},
 };
 
 static bool name_check(Str name, Err *err) {
@@ -53,6 +55,17 @@ static bool choose_id_column(Build *b, Str wanted, Err *err) {
            err_code(err, LH_IMPOSSIBLE, "id_column_missing",
                     "dataset '%.*s' has no column 'id' or 'doc_id': name one as id_column",
                     SHOW(table_name(b->table)));
+}
+
+/* Vectors give away what they were made of, and their index hands out the text. */
+static bool pii_check(Build *b, const IndexSpec *spec, Err *err) {
+    Str kind = table_column_pii(b->table, spec->text_column, &b->arena);
+    return kind.len == 0 || spec->embed_pii ||
+           err_code(err, LH_IMPOSSIBLE, "pii_column",
+                    "text_column '%.*s' of dataset '%.*s' holds personal data (%.*s): say "
+                    "\"embed_pii\": true to index it all the same, or correct the verdict with "
+                    "PATCH /catalog/datasets/%.*s",
+                    SHOW(spec->text_column), SHOW(spec->dataset), SHOW(kind), SHOW(spec->dataset));
 }
 
 static bool check_columns(Build *b, Err *err) {
@@ -92,7 +105,9 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
         return err_while(err, "chunk");
     if (!name_check(spec->index, err)) return false;
     if (!catalog_load(b->indexes->catalog, spec->dataset, 0, &b->table, err)) return false;
-    if (!choose_id_column(b, spec->id_column, err) || !check_columns(b, err)) return false;
+    if (!choose_id_column(b, spec->id_column, err) || !check_columns(b, err) ||
+        !pii_check(b, spec, err))
+        return false;
     if (!bucket_find(b->indexes->buckets, spec->bucket, &b->bucket, err) ||
         !store_check_condition(bucket_store(b->bucket), &(PutCondition){.if_absent = true}, err))
         return false;

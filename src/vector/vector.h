@@ -20,6 +20,7 @@ typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defau
         metric;
     const Json *chunk; /* {"size","overlap"} */
     int64_t m, ef_construction;
+    bool embed_pii; /* also a column that holds personal data */
 } IndexSpec;
 extern const Option index_options[];
 

@@ -59,6 +59,15 @@ await check('bad searches say what is wrong', async () => {
   truth(problem(await call(server, 'POST', '/vectors/search', { index: 'animels', query: 'x' }), 404, 'index_not_found').includes('animals'), 'a guess')
 })
 
+await check('a column that holds personal data is embedded only when the index asks for it', async () => {
+  await call(server, 'POST', '/ingest/file?dataset=people', 'id,email\n1,ada@example.org\n2,grace@example.org\n')
+  const body = { index: 'people', dataset: 'people', text_column: 'email' }
+  truth(/email/.test(problem(await create(body), 422, 'pii_column')), 'the kind is not said')
+  same((await create({ ...body, embed_pii: true })).status, 201)
+  await call(server, 'PATCH', '/catalog/datasets/people', { pii: { email: 'none' } })
+  same((await create({ ...body, index: 'people2' })).status, 201)
+})
+
 await check('bad indexes are refused before any work', async () => {
   problem(await create({ index: 'animals', dataset: 'animals', text_column: 'text' }), 409, 'index_exists')
   problem(await create({ index: 'x', dataset: 'none', text_column: 'text' }), 404, 'dataset_not_found')
