@@ -1,5 +1,5 @@
 // Tables of PostgreSQL and MariaDB become datasets: whole, in parts, by query, incrementally, with
-// drift and masks; a password is nowhere; a kill of either side leaves the old version or the new.
+// drift and masks; a password is nowhere.
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
@@ -124,29 +124,6 @@ for (const db of [postgres(), mariadb()]) {
       truth(Date.now() < end && state !== 'succeeded', `the job is ${state}`)
     }
     same((await call(server, 'GET', `/catalog/datasets/${prefix}_long`)).status, 404)
-  })
-
-  await check(`${db.name}: a kill of the source or of the server leaves the old version or the new, and the next run completes`, async () => {
-    db.make('killed', 200000)
-    const body = { dataset: `${prefix}_killed`, table: 'killed', mode: 'replace' }
-    same((await ingest(db, body)).status, 201)
-    for (let round = 0; round < 6; round++) {
-      const answer = ingest(db, body).catch(() => null)
-      await sleep(50 + Math.random() * 500)
-      if (round % 2) {
-        process.kill(Number(run('cat', [`${db.service.dir}/pid`])), 'SIGKILL')
-        await answer
-        db.service.again('again')
-      } else {
-        everything += server.log
-        await server.stop('SIGKILL')
-        await answer
-        server = await startServer(data, { env: { LAKEHOUSE_LOG_LEVEL: 'debug' } })
-      }
-      await same_sums(`${prefix}_killed`, 'killed')
-    }
-    same((await ingest(db, body)).status, 201)
-    await same_sums(`${prefix}_killed`, 'killed')
   })
   db.service.stop()
 }
