@@ -16,6 +16,12 @@ int64_t clock_us(void) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+int64_t clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 Str clock_text(int64_t unix_ms, char buffer[CLOCK_TEXT_SIZE]) {
     int64_t ms = ((unix_ms % 1000) + 1000) % 1000;
     time_t seconds = (time_t)((unix_ms - ms) / 1000);

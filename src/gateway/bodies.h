@@ -49,6 +49,9 @@ typedef struct DbBody {
     const Json *incremental, *types, *mask;
     int64_t batch_rows, parallel;
 } DbBody;
+typedef struct PromoteBody {
+    int64_t trial;
+} PromoteBody;
 typedef struct EmbedBody {
     const Json *texts;
     Str model;

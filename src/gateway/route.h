@@ -87,8 +87,11 @@ Handler query_run;
 Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, vector_search;
+Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
+Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 
 /* Option tables of the handlers' query strings and bodies, beside the handlers. */
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
-    db_body[], embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[];
+    db_body[], embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[],
+    promote_body[];

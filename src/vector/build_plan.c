@@ -89,16 +89,17 @@ static bool check_columns(Build *b, Err *err) {
 }
 
 bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
-    b->meta = (IndexMeta){.index = spec->index,
-                          .dataset = spec->dataset,
-                          .text_column = spec->text_column,
-                          .vector_column = spec->vector_column,
-                          .bucket = spec->bucket,
-                          .vector_backend = spec->vector_backend,
-                          .metric = spec->metric,
-                          .m = spec->m,
-                          .ef_construction = spec->ef_construction,
-                          .ef_search = INDEX_EF_SEARCH};
+    b->meta = (IndexMeta){
+        .index = spec->index,
+        .dataset = spec->dataset,
+        .text_column = spec->text_column,
+        .vector_column = spec->vector_column,
+        .bucket = spec->bucket,
+        .vector_backend = spec->vector_backend,
+        .metric = spec->metric,
+        .config = {
+                   .m = spec->m, .ef_construction = spec->ef_construction, .ef_search = INDEX_EF_SEARCH}
+    };
     b->metric = metric_of(spec->metric);
     const Json none = {.kind = JSON_OBJECT};
     if (!options_read(chunk_options, spec->chunk ? spec->chunk : &none, &b->meta.chunk, err))

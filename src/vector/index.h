@@ -2,6 +2,7 @@
  * is written against this table. Thread rule: an opened Index is searched from any thread. */
 #pragma once
 
+#include "vector/config.h"
 #include "vector/graph.h"
 
 #include "base/base.h"
@@ -25,8 +26,18 @@ typedef struct SearchParams {
     bool exact;
 } SearchParams;
 
+/* The same rows by another configuration, into a file that does not exist yet. */
+typedef struct IndexRewrite {
+    const IndexConfig *config;
+    const char *path;
+    bool (*cancelled)(void *context);
+    void *context;
+} IndexRewrite;
+
 typedef struct IndexOps {
     const char *name; /* the vector_backend it serves */
+    bool (*open)(const char *path, Index **out, Err *err);
+    bool (*rewrite)(const Index *index, const IndexRewrite *rewrite, Err *err);
     /* Up to k best rows, best first, into hits; query is prepared and has index->stride floats. */
     bool (*search)(Index *index, const float *query, const SearchParams *params, Hit *hits,
                    size_t *count, Err *err);

@@ -55,8 +55,8 @@ static bool add_links(Build *b, const float *vectors, Err *err) {
     OWNED(text_close) Text links = {0}, entries = {0};
     GraphBuild graph = {
         .vectors = {vectors, (const float *)b->bias.data, b->count, b->stride},
-        .m = (int)b->meta.m,
-        .ef_construction = (int)b->meta.ef_construction,
+        .m = (int)b->meta.config.m,
+        .ef_construction = (int)b->meta.config.ef_construction,
         .threads = parallel_threads(),
         .cancelled = build_cancelled,
         .context = b
@@ -80,7 +80,7 @@ static bool add_statistics(Build *b, Err *err) {
 static bool write_sections(Build *b, const float *vectors, Bytes ids, Bytes texts, Err *err) {
     b->writer.header.dimensions = (uint32_t)b->meta.dimensions;
     b->writer.header.stride = (uint32_t)b->stride;
-    b->writer.header.degree = (uint32_t)graph_degree((int)b->meta.m);
+    b->writer.header.degree = (uint32_t)graph_degree((int)b->meta.config.m);
     b->writer.header.count = b->count;
     return index_writer_next(&b->writer, err) && add_section(b, text_bytes(&b->bias), err) &&
            add_links(b, vectors, err) && add_section(b, text_bytes(&b->chunks), err) &&
@@ -178,7 +178,7 @@ static bool build_run(Build *b, Err *err) {
     if (!open_files(b, err) || !build_rows(b, err)) return false;
     if (!index_writer_map(&b->writer, SECTION_VECTORS, &vectors, &size, err)) return false;
     random_uuid(build);
-    b->meta.build = arena_copy(&b->arena, str_from(build));
+    b->meta.build = b->meta.vectors = arena_copy(&b->arena, str_from(build));
     b->meta.rows = (int64_t)b->count;
     b->meta.created_ms = b->meta.updated_ms = clock_now_ms();
     bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "vector/graph.h"
+#include "vector/index.h"
 
 #include <limits.h>
 
@@ -71,6 +72,8 @@ typedef struct IndexFile {
 bool index_file_open(const char *path, IndexFile *out, Err *err); /* LH_CORRUPT, LH_IMPOSSIBLE */
 void index_file_close(IndexFile *file);
 bool index_file_verify(const IndexFile *file, Err *err); /* all checksums: reads the whole file */
+/* index_rewrite.c: the same rows with another graph. */
+bool index_file_rewrite(const IndexFile *file, const IndexRewrite *rewrite, Err *err);
 Bytes index_file_section(const IndexFile *file, IndexSection section);
 Vectors index_file_vectors(const IndexFile *file);
 Graph index_file_graph(const IndexFile *file);

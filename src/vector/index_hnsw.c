@@ -98,7 +98,13 @@ static void hnsw_close(Index *index) {
     free(hnsw);
 }
 
+static bool hnsw_rewrite(const Index *index, const IndexRewrite *rewrite, Err *err) {
+    return index_file_rewrite(&((const HnswIndex *)index)->file, rewrite, err);
+}
+
 static const IndexOps hnsw_ops = {.name = "parquet",
+                                  .open = index_hnsw_open,
+                                  .rewrite = hnsw_rewrite,
                                   .search = hnsw_search,
                                   .id = hnsw_id,
                                   .text = hnsw_text,

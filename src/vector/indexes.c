@@ -105,22 +105,40 @@ bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
     return true;
 }
 
+static bool is_building(const Indexes *indexes, Str name) {
+    for (size_t i = 0; i < indexes->building_count; i++)
+        if (str_is(name, indexes->building[i])) return true;
+    return false;
+}
+
+static bool add_building(Indexes *indexes, Str name, Err *err) {
+    if (indexes->building_count == COUNT(indexes->building) ||
+        indexes->entry_count == INDEX_COUNT_MAX)
+        return err_set(err, LH_BUSY, "too many indexes: at most %d, %zu of them being built",
+                       INDEX_COUNT_MAX, COUNT(indexes->building));
+    snprintf(indexes->building[indexes->building_count++], INDEX_NAME_MAX + 1, "%.*s", SHOW(name));
+    return true;
+}
+
 bool indexes_reserve(Indexes *indexes, Str name, Err *err) {
-    bool found, ok = true;
+    bool found;
     pthread_rwlock_wrlock(&indexes->lock);
     entry_place(indexes, name, &found);
-    for (size_t i = 0; i < indexes->building_count; i++)
-        found |= str_is(name, indexes->building[i]);
-    if (found)
-        ok = err_code(err, LH_CONFLICT, "index_exists", "there is an index '%.*s' already",
-                      SHOW(name));
-    else if (indexes->building_count == COUNT(indexes->building) ||
-             indexes->entry_count == INDEX_COUNT_MAX)
-        ok = err_set(err, LH_BUSY, "too many indexes: at most %d, %zu of them being built",
-                     INDEX_COUNT_MAX, COUNT(indexes->building));
-    else
-        snprintf(indexes->building[indexes->building_count++], INDEX_NAME_MAX + 1, "%.*s",
-                 SHOW(name));
+    bool ok = found || is_building(indexes, name)
+                  ? err_code(err, LH_CONFLICT, "index_exists", "there is an index '%.*s' already",
+                             SHOW(name))
+                  : add_building(indexes, name, err);
+    pthread_rwlock_unlock(&indexes->lock);
+    return ok;
+}
+
+bool indexes_hold(Indexes *indexes, Str name, Err *err) {
+    pthread_rwlock_wrlock(&indexes->lock);
+    bool ok =
+        is_building(indexes, name)
+            ? err_code(err, LH_CONFLICT, "index_busy",
+                       "index '%.*s' is being changed: try again when that is done", SHOW(name))
+            : add_building(indexes, name, err);
     pthread_rwlock_unlock(&indexes->lock);
     return ok;
 }
@@ -282,8 +300,7 @@ void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w)
     jw_end(w);
 }
 
-/* All entries, held. The caller releases each. */
-static IndexEntry **hold_all(Indexes *indexes, Arena *arena, size_t *count) {
+IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count) {
     pthread_rwlock_rdlock(&indexes->lock);
     *count = indexes->entry_count;
     IndexEntry **all = arena_array(arena, IndexEntry *, *count + 1);
@@ -298,7 +315,7 @@ static IndexEntry **hold_all(Indexes *indexes, Arena *arena, size_t *count) {
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     size_t count;
-    IndexEntry **all = hold_all(indexes, &arena, &count);
+    IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
     (void)err;
     jw_array(w);
     for (size_t i = 0; i < count; i++) {
@@ -320,7 +337,7 @@ bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     size_t count;
     bool ok = true;
-    IndexEntry **all = hold_all(indexes, &arena, &count);
+    IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
     for (size_t i = 0; i < count; i++) {
         if (ok && str_equal(all[i]->meta.bucket, bucket))
             ok = err_code(err, LH_CONFLICT, "bucket_in_use", "index '%.*s' lives in bucket '%.*s'",
@@ -332,7 +349,7 @@ bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err) {
 
 void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names, size_t *count) {
     size_t total;
-    IndexEntry **all = hold_all(indexes, arena, &total);
+    IndexEntry **all = indexes_hold_all(indexes, arena, &total);
     *names = arena_array(arena, Str, total + 1);
     *count = 0;
     for (size_t i = 0; i < total; i++) {
@@ -345,7 +362,7 @@ void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names
 void indexes_counts(Indexes *indexes, VectorCounts *out) {
     OWNED(arena_close) Arena arena = {0};
     size_t count;
-    IndexEntry **all = hold_all(indexes, &arena, &count);
+    IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
     *out = (VectorCounts){.indexes = (int64_t)count, .searches = atomic_load(&indexes->searches)};
     for (size_t i = 0; i < count; i++) {
         if (all[i]->index) out->memory_bytes += all[i]->index->ops->memory_bytes(all[i]->index);

@@ -48,6 +48,11 @@ bool indexes_find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err);
 /* Takes a name for a build: LH_CONFLICT "index_exists" when it is there or being built. */
 bool indexes_reserve(Indexes *indexes, Str name, Err *err);
 void indexes_unreserve(Indexes *indexes, Str name);
+/* Takes an index that is there for a change of it: LH_CONFLICT "index_busy" while another is at it.
+ * Searches go on. */
+bool indexes_hold(Indexes *indexes, Str name, Err *err);
+/* All entries, held. The caller releases each. */
+IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 

@@ -20,6 +20,7 @@ static const TextMember texts[] = {
     {"vector_backend", AT(IndexMeta, vector_backend)},
     {"metric",         AT(IndexMeta, metric)        },
     {"build",          AT(IndexMeta, build)         },
+    {"vectors",        AT(IndexMeta, vectors)       },
 };
 static const TextMember integers[] = {
     {"dataset_version", AT(IndexMeta, dataset_version)},
@@ -29,6 +30,7 @@ static const TextMember integers[] = {
     {"dimensions",      AT(IndexMeta, dimensions)     },
     {"bytes",           AT(IndexMeta, bytes)          },
     {"build_ms",        AT(IndexMeta, build_ms)       },
+    {"promotion",       AT(IndexMeta, promotion)      },
 };
 
 static Str *text_at(const IndexMeta *meta, size_t i) {
@@ -55,12 +57,8 @@ void meta_write(const IndexMeta *meta, JsonWriter *w) {
     jw_member_int(w, "size", meta->chunk.size);
     jw_member_int(w, "overlap", meta->chunk.overlap);
     jw_end(w);
-    jw_name(w, "config"); /* of the champion */
-    jw_object(w);
-    jw_member_int(w, "m", meta->m);
-    jw_member_int(w, "ef_construction", meta->ef_construction);
-    jw_member_int(w, "ef_search", meta->ef_search);
-    jw_end(w);
+    jw_name(w, "config");
+    config_write(meta->vector_backend, &meta->config, w);
     jw_member_time(w, "created_at", meta->created_ms);
     jw_member_time(w, "updated_at", meta->updated_ms);
 }
@@ -77,9 +75,8 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err) {
         *integer_at(&meta, i) = json_get_int(json, integers[i].name, 0);
     meta.chunk.size = json_get_int(chunk, "size", 1000);
     meta.chunk.overlap = json_get_int(chunk, "overlap", 200);
-    meta.m = json_get_int(config, "m", 16);
-    meta.ef_construction = json_get_int(config, "ef_construction", 200);
-    meta.ef_search = json_get_int(config, "ef_search", INDEX_EF_SEARCH);
+    if (!config_read(meta.vector_backend, config, &meta.config, err)) return false;
+    if (meta.vectors.len == 0) meta.vectors = meta.build;
     clock_read(json_get_text(json, "created_at", (Str){0}), &meta.created_ms);
     clock_read(json_get_text(json, "updated_at", (Str){0}), &meta.updated_ms);
     if (meta.index.len == 0 || meta.index.len > INDEX_NAME_MAX || meta.build.len == 0)
@@ -105,5 +102,5 @@ Str meta_build_key(const IndexMeta *meta, Arena *arena) {
 
 Str meta_vectors_key(const IndexMeta *meta, Arena *arena) {
     return arena_print(arena, "vectors/%.*s/vectors/%.*s.parquet", SHOW(meta->index),
-                       SHOW(meta->build));
+                       SHOW(meta->vectors));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "vector/chunk.h"
+#include "vector/config.h"
 #include "vector/index.h"
 
 #include "base/base.h"
@@ -12,10 +13,12 @@
 typedef struct IndexMeta {
     Str index, dataset, id_column, text_column, vector_column, model, model_digest, bucket;
     Str vector_backend, metric;
-    Str build; /* the current files: hnsw/<build>.idx, vectors/<build>.parquet */
+    Str build;   /* the current file: hnsw/<build>.idx */
+    Str vectors; /* and vectors/<vectors>.parquet, which another configuration leaves as it is */
     ChunkOptions chunk;
     int64_t dataset_version, rows, documents, skipped, dimensions, bytes;
-    int64_t m, ef_construction, ef_search;
+    IndexConfig config; /* of the champion */
+    int64_t promotion;  /* the number in promotions.log that made it so; 0: as it was created */
     int64_t created_ms, updated_ms, build_ms;
 } IndexMeta;
 

@@ -181,7 +181,7 @@ static bool search_hits(Run *run, Err *err) {
                                .allowed = run->allowed,
                                .exact = search->exact,
                                .ef = search->ef ? (size_t)search->ef
-                                                : (size_t)run->entry->meta.ef_search};
+                                                : (size_t)run->entry->meta.config.ef_search};
         run->hits = arena_array(&run->arena, Hit, params.k + 1);
         run->count = 0;
         if (!index->ops->search(index, run->query, &params, run->hits, &run->count, err))

@@ -58,6 +58,50 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
 
 bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
 
+/* PUT /vectors/evals/{idx}/{name} and its siblings. */
+typedef struct EvalSpec {
+    const Json *queries;
+    int64_t sample, seed;
+} EvalSpec;
+extern const Option eval_options[];
+bool index_eval_put(Indexes *indexes, Str index, Str name, const EvalSpec *spec, Text *result,
+                    Err *err);
+bool index_eval_write(Indexes *indexes, Str index, Str name, Text *result, Err *err);
+bool index_evals_write(Indexes *indexes, Str index, Text *result, Err *err);
+bool index_eval_drop(Indexes *indexes, Str index, Str name, Err *err);
+
+/* POST /vectors/trials/{idx}: one trial, journaled before it is answered. job may be NULL. */
+typedef struct TrialSpec {
+    const Json *config;
+    Str eval;
+    int64_t k;
+} TrialSpec;
+extern const Option trial_options[];
+bool index_trial(Indexes *indexes, Str index, const TrialSpec *spec, Job *job, Text *result,
+                 Err *err);
+bool index_trials_write(Indexes *indexes, Str index, Text *result, Err *err);
+
+/* POST /vectors/autotune/{idx}: every combination of a grid, each a trial; the quickest that keeps
+ * min_recall is promoted if asked. */
+typedef struct AutotuneSpec {
+    const Json *grid; /* {"ef_search":[64,128],"m":[16]} */
+    Str eval;
+    int64_t k;
+    double min_recall;
+    bool promote;
+} AutotuneSpec;
+extern const Option autotune_options[];
+bool index_autotune(Indexes *indexes, Str index, const AutotuneSpec *spec, Job *job, Text *result,
+                    Err *err);
+
+/* The champion of each index: GET /vectors/promotions and below. A promotion is in force for the
+ * next search once this returns; `by` says who asked. */
+bool index_promote(Indexes *indexes, Str index, int64_t trial, Str by, Job *job, Text *result,
+                   Err *err);
+bool index_rollback(Indexes *indexes, Str index, Job *job, Text *result, Err *err);
+bool promotions_write(Indexes *indexes, Text *result, Err *err);
+bool index_promotions_write(Indexes *indexes, Str index, Text *result, Err *err);
+
 typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;
 } VectorCounts;

@@ -1,0 +1,55 @@
+#include "vector/config.h"
+
+#include "vector/vector.h"
+
+static const Option hnsw_options[] = {
+    {"m",             LH_INT, AT(IndexConfig, m), NULL, "links that a row chooses", .min = 2, .max = 128},
+    {"ef_construction", LH_INT, AT(IndexConfig, ef_construction), NULL, "effort of the build",
+     .min = 10, .max = 2000},
+    {"ef_search",           LH_INT, AT(IndexConfig, ef_search), NULL, "width of a search", .min = 1,
+     .max = VECTOR_EF_MAX},
+    {0      },
+};
+
+const Option *config_options(Str backend, size_t *build) {
+    (void)backend; /* one, so far */
+    *build = 2;
+    return hnsw_options;
+}
+
+int64_t *config_value(const Option *option, IndexConfig *config) {
+    return (int64_t *)((char *)config + option->offset);
+}
+
+bool config_read(Str backend, const Json *json, IndexConfig *config, Err *err) {
+    size_t build;
+    const Json none = {.kind = JSON_OBJECT};
+    return options_read(config_options(backend, &build), json ? json : &none, config, err) ||
+           err_while(err, "config");
+}
+
+void config_write(Str backend, const IndexConfig *config, JsonWriter *w) {
+    size_t build;
+    IndexConfig copy = *config;
+    jw_object(w);
+    for (const Option *option = config_options(backend, &build); option->name; option++)
+        jw_member_int(w, option->name, *config_value(option, &copy));
+    jw_end(w);
+}
+
+static bool same_values(const Option *options, size_t count, IndexConfig a, IndexConfig b) {
+    for (size_t i = 0; i < count && options[i].name; i++)
+        if (*config_value(&options[i], &a) != *config_value(&options[i], &b)) return false;
+    return true;
+}
+
+bool config_same_build(Str backend, const IndexConfig *a, const IndexConfig *b) {
+    size_t build;
+    const Option *options = config_options(backend, &build);
+    return same_values(options, build, *a, *b);
+}
+
+bool config_equal(Str backend, const IndexConfig *a, const IndexConfig *b) {
+    size_t build;
+    return same_values(config_options(backend, &build), SIZE_MAX, *a, *b);
+}

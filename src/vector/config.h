@@ -1,0 +1,18 @@
+/* What people and the agent tune of an index. Which of it a backend has, its bounds and defaults
+ * are one table per backend; the first options of a table shape the build, the rest a search. */
+#pragma once
+
+#include "base/base.h"
+
+typedef struct IndexConfig {
+    int64_t m, ef_construction, ef_search; /* backend "parquet" */
+} IndexConfig;
+
+/* The backend's table, ended by an empty row; *build of its first rows shape what is built. */
+const Option *config_options(Str backend, size_t *build);
+/* Members of `json` over what *config has already. LH_INVALID names what is wrong. */
+bool config_read(Str backend, const Json *json, IndexConfig *config, Err *err);
+void config_write(Str backend, const IndexConfig *config, JsonWriter *w); /* an object */
+bool config_same_build(Str backend, const IndexConfig *a, const IndexConfig *b);
+bool config_equal(Str backend, const IndexConfig *a, const IndexConfig *b);
+int64_t *config_value(const Option *option, IndexConfig *config);
