@@ -26,3 +26,14 @@ bool embedder_load(Embedder *embedder, Bytes statistics, Err *err); /* LH_CORRUP
 /* count texts into count rows of dimensions floats, each of length 1 (or 0 for a text without a
  * word). */
 bool embedder_embed(Embedder *embedder, const Str *texts, size_t count, float *out, Err *err);
+
+/* The words of a text, for text search: each distinct stem, told by a hash that is the same on
+ * every machine, and how often it occurs. A Stems belongs to one thread. */
+typedef struct Stem {
+    uint64_t hash; /* not 0 */
+    uint32_t count;
+} Stem;
+typedef struct Stems Stems;
+bool stems_open(Stems **out, Err *err);
+void stems_close(Stems **stems);
+const Stem *stems_of(Stems *stems, Str text, size_t *count); /* valid until the next call */

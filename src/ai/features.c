@@ -117,17 +117,23 @@ static void add_grams(Features *features, Str word) {
                          FEATURE_GRAM, 1.0f / (float)grams);
 }
 
-static void add_word(Features *features, Str word) {
+static void add_stem(Features *features, Str word) {
     const sb_symbol *stem =
         sb_stemmer_stem(features->stemmer, (const sb_symbol *)word.data, (int)word.len);
     Bytes stem_bytes = {stem, stem ? (size_t)sb_stemmer_length(features->stemmer) : 0};
     features_add(features, hash_kind(FEATURE_STEM, stem ? stem_bytes : bytes_of(word)),
                  FEATURE_STEM, 1);
+}
+
+static void add_word(Features *features, Str word) {
+    add_stem(features, word);
     features_add(features, hash_kind(FEATURE_WORD, bytes_of(word)), FEATURE_WORD, 1);
     add_grams(features, word);
 }
 
-const Feature *features_of(Features *features, Str text, size_t *count) {
+typedef void AddWord(Features *features, Str word);
+
+static const Feature *collect(Features *features, Str text, AddWord *add, size_t *count) {
     for (size_t i = 0; i < features->used_count; i++)
         features->slots[features->used[i]] = (Feature){0};
     features->used_count = 0;
@@ -137,11 +143,19 @@ const Feature *features_of(Features *features, Str text, size_t *count) {
         for (; at < text.len && is_word_byte((unsigned char)text.data[at]); at++)
             if (len < WORD_SIZE_MAX) word[len++] = (unsigned char)text.data[at];
         fold(word, len);
-        if (len > 0) add_word(features, (Str){(char *)word, len});
+        if (len > 0) add(features, (Str){(char *)word, len});
         while (at < text.len && !is_word_byte((unsigned char)text.data[at])) at++;
     }
     for (size_t i = 0; i < features->used_count; i++)
         features->list[i] = features->slots[features->used[i]];
     *count = features->used_count;
     return features->list;
+}
+
+const Feature *features_of(Features *features, Str text, size_t *count) {
+    return collect(features, text, add_word, count);
+}
+
+const Feature *features_stems(Features *features, Str text, size_t *count) {
+    return collect(features, text, add_stem, count);
 }

@@ -20,3 +20,5 @@ bool features_open(Features **out, Err *err);
 void features_close(Features **features);
 /* The distinct features of `text`, valid until the next call; order is not meaningful but fixed. */
 const Feature *features_of(Features *features, Str text, size_t *count);
+/* The distinct stems alone. */
+const Feature *features_stems(Features *features, Str text, size_t *count);

@@ -23,7 +23,7 @@ typedef struct Build {
     size_t stride, count;
     float *rows; /* stride floats for each of a batch's chunks */
     size_t rows_cap;
-    char vectors_path[PATH_MAX];
+    char vectors_path[PATH_MAX], text_path[PATH_MAX];
 } Build;
 
 static inline size_t stride_of(size_t dimensions) {

@@ -16,6 +16,7 @@ void build_close(Build *b) {
         index_writer_close(&b->writer);
     }
     if (b->vectors_path[0]) unlink(b->vectors_path);
+    if (b->text_path[0]) unlink(b->text_path);
     temp_file_close(&b->ids);
     temp_file_close(&b->texts);
     text_close(&b->id_ends);
@@ -139,22 +140,46 @@ static bool write_parquet(Build *b, const float *vectors, Bytes ids, Bytes texts
                                 &file, err);
 }
 
+typedef struct BuildTexts {
+    const Text *ends;
+    Bytes all;
+} BuildTexts;
+
+static Str build_text(const void *context, size_t row) {
+    const BuildTexts *texts = context;
+    return export_text(texts->ends, texts->all, row);
+}
+
+static bool write_text(Build *b, Bytes texts, Err *err) {
+    const BuildTexts context = {&b->text_ends, texts};
+    const TextRows rows = {.count = b->count,
+                           .text = build_text,
+                           .context = &context,
+                           .cancelled = build_cancelled,
+                           .cancel_context = b};
+    return b->meta.text_column.len == 0 ||
+           (stage(b, b->text_path, err) && text_index_write(&rows, b->text_path, err));
+}
+
 /* Index file and Parquet become objects, then meta.json makes them an index. */
 static bool publish(Build *b, Err *err) {
     OWNED(text_close) Text text = {0};
     Store *store = bucket_store(b->bucket);
-    ObjectInfo idx, parquet;
+    ObjectInfo idx, parquet, text_file = {0};
     JsonWriter w = {.out = &text};
     Str idx_key = meta_build_key(&b->meta, &b->arena);
     Str parquet_key = meta_vectors_key(&b->meta, &b->arena);
+    Str text_key = meta_text_key(&b->meta, &b->arena);
     const PutCondition fresh = {.if_absent = true};
     Err ignored;
     if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
     /* Their names are new each time; only meta.json has one that another server may take too. */
     if (!store_adopt(store, b->writer.path, idx_key, NULL, &idx, err)) return false;
-    bool ok = store_adopt(store, b->vectors_path, parquet_key, NULL, &parquet, err);
+    bool ok =
+        store_adopt(store, b->vectors_path, parquet_key, NULL, &parquet, err) &&
+        (!b->text_path[0] || store_adopt(store, b->text_path, text_key, NULL, &text_file, err));
     if (ok) {
-        b->meta.bytes = (int64_t)(idx.size + parquet.size);
+        b->meta.bytes = (int64_t)(idx.size + parquet.size + text_file.size);
         jw_object(&w);
         meta_write(&b->meta, &w);
         jw_end(&w);
@@ -162,8 +187,9 @@ static bool publish(Build *b, Err *err) {
                          &fresh, err);
         if (ok) return true;
         if (err->kind == LH_OFFLINE) return false; /* it may be there: keep what it names */
-        store_remove(store, parquet_key, &ignored);
     }
+    store_remove(store, parquet_key, &ignored);
+    store_remove(store, text_key, &ignored);
     store_remove(store, idx_key, &ignored);
     return false;
 }
@@ -183,7 +209,7 @@ static bool build_run(Build *b, Err *err) {
     b->meta.created_ms = b->meta.updated_ms = clock_now_ms();
     bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&
               write_sections(b, vectors, ids, texts, err) &&
-              write_parquet(b, vectors, ids, texts, err);
+              write_parquet(b, vectors, ids, texts, err) && write_text(b, texts, err);
     index_writer_unmap(vectors, size);
     b->meta.build_ms = (clock_us() - started) / 1000;
     return ok && publish(b, err);

@@ -11,6 +11,7 @@
 static void entry_free(IndexEntry *entry) {
     doc_table_close(&entry->docs);
     embedder_close(&entry->embedder);
+    text_index_close(&entry->text);
     index_close(&entry->index);
     pthread_mutex_destroy(&entry->lock);
     arena_close(&entry->arena);
@@ -34,13 +35,25 @@ static bool open_embedder(IndexEntry *entry, Err *err) {
     return true;
 }
 
+static bool open_text(Store *store, IndexEntry *entry, Err *err) {
+    OWNED(local_file_close) LocalFile *file = NULL;
+    Str key = meta_text_key(&entry->meta, &entry->arena);
+    if (entry->meta.text_column.len == 0) return true;
+    if (!store_local_file(store, key, LOCAL_WHOLE, true, &file, err) ||
+        !text_index_open(local_file_path(file), &entry->text, err))
+        return false;
+    return text_index_rows(entry->text) == entry->index->count ||
+           err_set(err, LH_CORRUPT, "the text index has other rows than the index");
+}
+
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
     Str key = meta_build_key(&entry->meta, &entry->arena);
     return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
            store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
-           index_hnsw_open(local_file_path(file), &entry->index, err) && open_embedder(entry, err);
+           index_hnsw_open(local_file_path(file), &entry->index, err) &&
+           open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);
 }
 
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {

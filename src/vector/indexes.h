@@ -4,6 +4,7 @@
 
 #include "vector/index.h"
 #include "vector/meta.h"
+#include "vector/text_index.h"
 #include "vector/vector.h"
 
 #include <pthread.h>
@@ -19,6 +20,7 @@ typedef struct IndexEntry {
     Arena arena; /* of meta */
     IndexMeta meta;
     Index *index;       /* NULL: broken */
+    TextIndex *text;    /* NULL: the index has no texts */
     Embedder *embedder; /* with the index's statistics; NULL without a text column */
     Err broken;
     pthread_mutex_t lock; /* over docs being made */

@@ -104,3 +104,7 @@ Str meta_vectors_key(const IndexMeta *meta, Arena *arena) {
     return arena_print(arena, "vectors/%.*s/vectors/%.*s.parquet", SHOW(meta->index),
                        SHOW(meta->vectors));
 }
+
+Str meta_text_key(const IndexMeta *meta, Arena *arena) {
+    return arena_print(arena, "vectors/%.*s/text/%.*s.idx", SHOW(meta->index), SHOW(meta->vectors));
+}

@@ -27,4 +27,5 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err); /* borrows from json
 IndexMeta meta_copy(const IndexMeta *meta, Arena *arena);
 Str meta_key(Str index, const char *rest, Arena *arena);   /* vectors/<index>/<rest> */
 Str meta_build_key(const IndexMeta *meta, Arena *arena);   /* of the .idx */
+Str meta_text_key(const IndexMeta *meta, Arena *arena);    /* of the text index */
 Str meta_vectors_key(const IndexMeta *meta, Arena *arena); /* of the Parquet */

@@ -1,7 +1,7 @@
 /* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search, then
  * hits with their texts and the dataset's rows. Hits are documents: of a document's chunks the best
  * ones count, `per_document` of them. */
-#include "vector/indexes.h"
+#include "vector/rank.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@ const Option search_options[] = {
     {"ef",   LH_INT, AT(Search, ef), NULL, "width of the walk; wider finds more", .min = 1,
      .max = VECTOR_EF_MAX},
     {"filter",              LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"mode", LH_TEXT, AT(Search, mode), "vector", "what to rank by", .choices = "vector"},
+    {"mode", LH_TEXT, AT(Search, mode), "vector", "rank by meaning, by words (BM25), or by both",
+     .choices = "vector|text|hybrid"},
     {"exact",             LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
     {"per_document",           LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
      .min = 1, .max = 1000},
@@ -30,7 +31,8 @@ typedef struct Run {
     const Search *search;
     IndexEntry *entry;
     Arena arena;
-    float *query;    /* prepared, entry->index->stride floats */
+    RankMode mode;
+    float *query;    /* prepared, entry->index->stride floats; NULL for RANK_TEXT */
     RowSet *allowed; /* NULL: no filter */
     Hit *hits;
     size_t count;
@@ -85,13 +87,22 @@ static bool embed_query(Run *run, Err *err) {
     return embedder_embed(run->entry->embedder, &search->query, 1, run->query, err);
 }
 
+static bool check_given(Run *run, Err *err) {
+    const Search *search = run->search;
+    bool words = search->query.len > 0, vector = search->vector || search->floats;
+    if (run->mode == RANK_VECTOR)
+        return words != vector ||
+               err_code(err, LH_INVALID, "missing_field", "give either 'query' or 'vector'");
+    return words || err_code(err, LH_INVALID, "missing_field",
+                             "give 'query': mode \"text\" and \"hybrid\" look for its words");
+}
+
 static bool make_query(Run *run, Err *err) {
     const Search *search = run->search;
     const Index *index = run->entry->index;
     int64_t started = clock_us();
-    int given = (search->query.len > 0) + (search->vector != NULL) + (search->floats != NULL);
-    if (given != 1)
-        return err_code(err, LH_INVALID, "missing_field", "give either 'query' or 'vector'");
+    if (!check_given(run, err)) return false;
+    if (run->mode == RANK_TEXT) return true;
     float *query = arena_alloc(&run->arena, index->stride * sizeof *query + 64);
     run->query = (float *)(((uintptr_t)query + 63) / 64 * 64);
     bool ok = search->floats   ? take_floats(run, search->floats, search->float_count, err)
@@ -182,12 +193,13 @@ static bool search_hits(Run *run, Err *err) {
                                .exact = search->exact,
                                .ef = search->ef ? (size_t)search->ef
                                                 : (size_t)run->entry->meta.config.ef_search};
+        const Ranking ranking = {run->mode, run->query, search->query, params};
         run->hits = arena_array(&run->arena, Hit, params.k + 1);
         run->count = 0;
-        if (!index->ops->search(index, run->query, &params, run->hits, &run->count, err))
-            return false;
+        if (!rank_rows(run->entry, &ranking, run->hits, &run->count, err)) return false;
+        bool all = run->mode == RANK_TEXT && run->count < params.k; /* that match */
         tell_documents(run);
-        if (run->count >= (size_t)search->k || want >= allowed) break;
+        if (all || run->count >= (size_t)search->k || want >= allowed) break;
     }
     run->search_us = clock_us() - started;
     return true;
@@ -293,8 +305,10 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
         jw_member_text(w, "doc_id", id);
         jw_member_int(w, "chunk", index->ops->chunk(index, hit.row));
         jw_name(w, "score");
-        jw_float(w, (float)metric_score(metric, hit.score, run->query,
-                                        index->ops->vector(index, hit.row), index->dimensions));
+        jw_float(w, run->mode == RANK_VECTOR
+                        ? (float)metric_score(metric, hit.score, run->query,
+                                              index->ops->vector(index, hit.row), index->dimensions)
+                        : hit.score);
         if (run->entry->meta.text_column.len) jw_member_text(w, "text", text);
         write_row(rows, id, w);
         jw_end(w);
@@ -303,7 +317,8 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
 }
 
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err) {
-    OWNED(run_close) Run run = {.indexes = indexes, .search = search};
+    OWNED(run_close)
+    Run run = {.indexes = indexes, .search = search, .mode = rank_mode(search->mode)};
     OWNED(text_close) Text lines = {0};
     RowTexts rows = {0};
     int64_t started = clock_us();

@@ -20,7 +20,8 @@ static bool is_named(Indexes *indexes, Str bucket, Str key, Arena *arena) {
     if (!entry->index || !str_equal(entry->meta.bucket, bucket)) return !entry->index;
     return str_is(rest, "meta.json") || str_ends(rest, STR(".log")) ||
            str_starts(rest, STR("evals/")) || str_equal(key, meta_build_key(&entry->meta, arena)) ||
-           str_equal(key, meta_vectors_key(&entry->meta, arena));
+           str_equal(key, meta_vectors_key(&entry->meta, arena)) ||
+           str_equal(key, meta_text_key(&entry->meta, arena));
 }
 
 bool indexes_sweep(Indexes *indexes, Str bucket_name, int64_t before_ms, int64_t *removed,

@@ -37,6 +37,18 @@ await check('exact search agrees, a filter restricts, a wider k takes what there
   same((await search({ query: 'animal', k: 100 })).json.hits.length, 6)
 })
 
+await check('words rank by how well they match, and both ways of ranking can be joined', async () => {
+  const text = (await search({ query: 'animals rivers', mode: 'text', k: 10 })).json
+  same([text.hits[0].doc_id, text.hits.length], ['4', 4]) // two words, one of them rare; an animal each
+  truth(text.hits.every((hit, i) => i === 0 || hit.score <= text.hits[i - 1].score), text)
+  same((await search({ query: 'unheard', mode: 'text' })).json.hits, [])
+  same((await search({ query: 'animals', mode: 'text', filter: 'legs = 2' })).json.hits, [])
+  const both = (await search({ query: 'a fish in rivers', mode: 'hybrid', k: 6 })).json.hits
+  same([both[0].doc_id, both.length], ['4', 6])
+  truth(Math.abs(both[0].score - 2 / 61) < 1e-6, both[0].score)
+  problem(await search({ vector: [1], mode: 'text' }), 400, 'missing_field')
+})
+
 await check('a vector asks as well, as JSON or as raw floats', async () => {
   const { json: { embeddings: [vector] } } = await call(server, 'POST', '/ai/embed', { texts: ['fish rivers'] })
   const byJson = await search({ vector, k: 2 })

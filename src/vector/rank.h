@@ -1,0 +1,18 @@
+/* What a search ranks rows by: how near their vectors are, how well their texts match, or both,
+ * joined by reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009, with k = 60). */
+#pragma once
+
+#include "vector/indexes.h"
+
+typedef enum RankMode { RANK_VECTOR, RANK_TEXT, RANK_HYBRID } RankMode;
+
+typedef struct Ranking {
+    RankMode mode;
+    const float *vector; /* prepared; not for RANK_TEXT */
+    Str words;           /* not for RANK_VECTOR */
+    SearchParams params;
+} Ranking;
+
+RankMode rank_mode(Str name); /* of a name that an option's choices checked */
+/* Up to params.k rows, best first; scores are similarities, BM25's, or the fusion's. */
+bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count, Err *err);
