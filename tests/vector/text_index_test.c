@@ -8,7 +8,7 @@
 static Err err;
 
 static const char *const texts[] = {"the cat sat on the mat", "", "cats and dogs, dogs and cats",
-                                    "Żółw i kot", "a dog"};
+                                    "Été i kot", "a dog"};
 
 static Str text_of(const void *context, size_t row) {
     (void)context;
@@ -46,7 +46,7 @@ TEST("rows that hold the words are ranked by BM25, whatever the form of the word
     CHECK(fabs(hits[0].score - bm25(2, 2, 6)) < 1e-5);
     CHECK(fabs(hits[1].score - bm25(2, 1, 6)) < 1e-5);
     CHECK_INT(ask(index, "a DOG, and a cat", NULL, hits), 3);
-    CHECK_INT(ask(index, "żółw", NULL, hits), 1);
+    CHECK_INT(ask(index, "été", NULL, hits), 1);
     CHECK_INT(hits[0].row, 3);
     CHECK_INT(ask(index, "elephant", NULL, hits), 0);
     CHECK_INT(ask(index, "", NULL, hits), 0);
