@@ -59,8 +59,9 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
 	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 
 $(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
+$(BUILD)/obj/vector/graph_%.c.o: FLAGS += -O3
 $(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell
-$(BUILD)/obj/vector/kernels_avx512.c.o: FLAGS += -march=skylake-avx512
+$(BUILD)/obj/vector/kernels_avx512.c.o: FLAGS += -march=icelake-server
 $(BUILD)/obj/tests/%.o: tests/%.c ; $(Q)mkdir -p $(@D) && echo "  CC  $<" && $(CC) $(CFLAGS) -Itests -MMD -MP -c $< -o $@
 $(BUILD)/obj/%.c.o: src/%.c ; $(Q)mkdir -p $(@D) && echo "  CC  $<" && $(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/obj/%.cc.o: src/%.cc ; $(Q)mkdir -p $(@D) && echo "  CXX $<" && $(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@

@@ -74,6 +74,8 @@ static bool open_parts(App *app, const Settings *settings, const char *config_pa
     if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
     if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
         return err_while(err, "vector");
+    if (settings->limits.index_build_mib)
+        indexes_limit_build(app->indexes, settings->limits.index_build_mib << 20);
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
 }
 

@@ -118,6 +118,12 @@ static const Option query_options[] = {
     {0},
 };
 
+static const Option limits_options[] = {
+    {"index_build_mib",  LH_INT, AT(LimitsSettings, index_build_mib), "0",
+     "memory to build one vector index; 0: half of the machine", .max = 1 << 24},
+    {0},
+};
+
 static const Option ai_options[] = {
     {"provider",     LH_TEXT, AT(AiSettings, provider), "builtin", "where models run",
      .choices = "builtin"},
@@ -267,6 +273,7 @@ bool settings_read(const AppOptions *options, Config **config, Arena *arena, Set
            read_storage(options, *config, arena, out, err) && read_catalog(*config, out, err) &&
            read_ingest(*config, out, err) &&
            config_section(*config, "query", query_options, &out->query, err) &&
+           config_section(*config, "limits", limits_options, &out->limits, err) &&
            config_section(*config, "ai", ai_options, &out->ai, err) && config_finish(*config, err);
 }
 
@@ -300,6 +307,7 @@ void app_config_template(FILE *to) {
     template_section(to, "ingest", ingest_options);
     template_section(to, "ingest.watch", watch_options);
     template_section(to, "query", query_options);
+    template_section(to, "limits", limits_options);
     template_section(to, "ai", ai_options);
     template_section(to, "log", log_options);
 }

@@ -10,6 +10,10 @@ typedef struct QuerySettings {
     int64_t threads, memory_mib, spill_max_mib, queries_max, timeout_ms;
 } QuerySettings;
 
+typedef struct LimitsSettings {
+    int64_t index_build_mib;
+} LimitsSettings;
+
 typedef struct AiSettings {
     Str provider, embed_model;
 } AiSettings;
@@ -41,6 +45,7 @@ typedef struct Settings {
     CatalogSettings catalog;
     IngestSettings ingest;
     QuerySettings query;
+    LimitsSettings limits;
     AiSettings ai;
     HttpOptions http;
     LogLevel log_level;

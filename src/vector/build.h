@@ -19,7 +19,7 @@ typedef struct Build {
     IndexFileWriter writer;
     bool writing;
     TempFile ids, texts;
-    Text id_ends, text_ends, chunks, bias;
+    Text id_ends, text_ends, chunks;
     size_t stride, count;
     float *rows; /* stride floats for each of a batch's chunks */
     size_t rows_cap;

@@ -110,10 +110,6 @@ static void text_add_u64(Text *out, uint64_t value) {
 
 static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
     metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
-    float bias = 0;
-    for (size_t i = 0; b->metric == METRIC_L2 && i < b->stride; i++)
-        bias += vector[i] * vector[i] / 2;
-    text_add(&b->bias, (Str){(const char *)&bias, sizeof bias});
     text_add(&b->chunks, (Str){(const char *)&chunk, sizeof chunk});
     text_add_u64(&b->id_ends, b->ids.size + id.len);
     text_add_u64(&b->text_ends, b->texts.size + text.len);

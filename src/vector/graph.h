@@ -1,53 +1,79 @@
 /* A proximity graph over vectors: one flat layer of fixed degree with many entry points, built by
- * partitions instead of one insertion after another (graph_build.c), walked by a beam
- * (graph_search.c). `m`, `ef_construction` and `ef` keep the meaning they have in HNSW (Malkov and
- * Yashunin, 2018): degree, effort of the build, width of the walk.
+ * partitions instead of one insertion after another (graph_build.c), walked by a beam over short
+ * codes (graph_search.c). `m`, `ef_construction` and `ef` keep the meaning they have in HNSW
+ * (Malkov and Yashunin, 2018): degree, effort of the build, width of the walk.
  *
- * Similarity of a query q to a row x is dot(q, x) - bias[x]: with bias 0 the dot product (the
- * cosine when both have length 1), with bias |x|^2/2 the order of the L2 distance. */
+ * The graph numbers rows anew, so that neighbours lie near one another in memory: a node is a
+ * position in links and codes, graph->rows[node] is its row among the vectors. */
 #pragma once
+
+#include "vector/codes.h"
 
 #include "base/base.h"
 
-#define GRAPH_NONE UINT32_MAX /* an empty slot among a row's links */
+#define GRAPH_NONE UINT32_MAX /* an empty slot among a node's links */
 #define GRAPH_M_MAX 128
 #define GRAPH_ROWS_MAX 100000000u
 
 typedef struct Vectors {
-    const float *data; /* count rows of stride floats; 64-byte aligned */
-    const float *bias; /* count */
-    size_t count, stride;
+    const float *data; /* count rows of stride floats, zeros beyond dimensions */
+    size_t count, dimensions, stride;
+    bool l2; /* similarity is -distance^2 / 2, else the dot product */
 } Vectors;
 
 static inline const float *vectors_row(const Vectors *vectors, size_t row) {
     return vectors->data + row * vectors->stride;
 }
+static inline float vectors_similarity(const Vectors *vectors, const float *query, size_t row) {
+    const float *x = vectors_row(vectors, row);
+    return vectors->l2 ? kernels()->distance2(query, x, vectors->stride) / -2
+                       : kernels()->dot(query, x, vectors->stride);
+}
 
+/* Borrowed, from a build's parts or from a mapped file. Nothing here is believed: links, entries
+ * and rows are checked against the count as they are followed. */
 typedef struct Graph {
     Vectors vectors;
-    const uint32_t *links; /* count rows of degree */
-    const uint32_t *entries;
+    const CodeModel *model;
+    const uint32_t *rows;    /* by node */
+    const uint32_t *links;   /* by node: degree of them */
+    const uint32_t *entries; /* nodes */
+    const uint8_t *records;  /* by node: codes.h */
+    const uint8_t *fine;     /* by node */
     size_t degree, entry_count;
 } Graph;
+
+static inline size_t graph_degree(int m) {
+    return (size_t)m * 2;
+}
 
 typedef struct GraphBuild {
     Vectors vectors;
     int m, ef_construction, threads;
     bool (*cancelled)(void *context);
+    void (*progress)(void *context, double share); /* 0 to 1; NULL: nobody asks */
     void *context;
 } GraphBuild;
 
-static inline size_t graph_degree(int m) {
-    return (size_t)m * 2;
-}
-/* Fills links (count * graph_degree(m)) and appends the entry points (uint32_t) to *entries. The
- * same for the same vectors whatever the number of threads. LH_CANCELLED when asked to stop.
- * Needs about count * 700 bytes beside the vectors. */
-bool graph_build(const GraphBuild *build, uint32_t *links, Text *entries, Err *err);
+/* What a build made; owned until graph_parts_close. */
+typedef struct GraphParts {
+    CodeModel model;
+    uint32_t *rows, *links, *entries;
+    uint8_t *records, *fine;
+    size_t count, degree, entry_count;
+} GraphParts;
+
+/* The same for the same vectors whatever the number of threads. LH_CANCELLED when asked to stop.
+ * Beside the vectors it needs graph_build_bytes. */
+bool graph_build(const GraphBuild *build, GraphParts *out, Err *err);
+void graph_parts_close(GraphParts *parts);
+Graph graph_of(const GraphParts *parts, const Vectors *vectors);
+/* The most memory that a build of this size has at a time, what it leaves included. */
+int64_t graph_build_bytes(size_t count, size_t dimensions, int m, int ef_construction);
 
 typedef struct Hit {
-    uint32_t row;
-    float score; /* similarity, see above */
+    uint32_t row; /* of the vectors */
+    float score;  /* similarity, see Vectors */
 } Hit;
 
 /* Rows that may be answered, a bit each. NULL: all. */
@@ -59,15 +85,20 @@ static inline bool rowset_has(const RowSet *set, size_t row) {
     return !set || (set->bits[row / 64] >> (row % 64) & 1);
 }
 
+typedef struct GraphQuery {
+    const float *vector; /* vectors.stride floats */
+    size_t k, ef;
+    const RowSet *allowed;
+} GraphQuery;
+
 /* Memory of a walk, kept from query to query; one thread at a time. */
 typedef struct GraphScratch GraphScratch;
-GraphScratch *graph_scratch_open(size_t rows);
+GraphScratch *graph_scratch_open(void);
 void graph_scratch_close(GraphScratch **scratch);
 
-/* The up to `ef` best rows found by a beam of width ef, best first, into hits (room for ef).
- * `query` has the vectors' stride. */
-size_t graph_search(const Graph *graph, const float *query, size_t ef, const RowSet *allowed,
-                    GraphScratch *scratch, Hit *hits);
+/* Up to k rows, best first, into hits: a beam of width ef (at least k) walks the graph, or, where
+ * `allowed` leaves so few that this is cheaper, passes over all codes. */
+size_t graph_search(const Graph *graph, const GraphQuery *query, GraphScratch *scratch, Hit *hits);
 /* The k best rows of all (or all allowed), exactly, best first. */
 size_t exact_search(const Vectors *vectors, const float *query, size_t k, const RowSet *allowed,
                     Hit *hits);

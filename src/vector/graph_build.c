@@ -1,153 +1,240 @@
-/* Builds the graph from each row's near rows (graph_candidates.c):
- *
- *   1. Prune the candidates so that links point in different directions (RobustPrune: Subramanya et
- *      al., DiskANN, 2019), then fill what is left with the nearest pruned ones.
- *   2. Add each link's reverse and prune again where a row has too many.
- *   3. What no entry point reaches becomes an entry point. */
-#include "vector/graph_candidates.h"
+/* Builds the graph: codes, near rows, links (graph_build.h), then puts the rows in the order of
+ * their first leaf, takes entry points spread over that order, and mends what no entry point
+ * reaches. */
+#include "vector/graph_build.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ALPHA 1.2f
-#define ENTRIES_MAX 1024
+#define ENTRIES_MAX 512 /* each costs a search an estimate */
+#define ENTRY_ROWS 16   /* for each entry point, while there are few rows */
 
-typedef struct Builder {
-    Candidates near;
-    const Vectors *vectors;
-    size_t degree;
-    uint32_t *links;
-    size_t *reverse_from; /* count + 1 offsets into reverse */
-    uint32_t *reverse;
-} Builder;
-
-static bool holds(const uint32_t *rows, size_t count, uint32_t row) {
-    for (size_t i = 0; i < count; i++)
-        if (rows[i] == row) return true;
-    return false;
+bool builder_cancelled(const Builder *b) {
+    return b->options->cancelled && b->options->cancelled(b->options->context);
 }
 
-/* A candidate is dropped when a link already kept is nearer to it, by ALPHA, than the row is. */
-static bool occluded(const Builder *b, const uint32_t *kept, size_t kept_count, Hit candidate) {
-    for (size_t i = 0; i < kept_count; i++)
-        if (closeness(&b->near, kept[i], candidate.row) * ALPHA >= candidate.score) return true;
-    return false;
+void builder_progress(Builder *b, double before, double share, size_t rows) {
+    if (!b->options->progress || b->count == 0) return;
+    size_t done = atomic_fetch_add(&b->done, rows) + rows;
+    b->options->progress(b->options->context,
+                         MIN(before + share * (double)done / (double)b->count, 1));
 }
 
-/* `list` is sorted, nearest first. Writes b->degree links, GRAPH_NONE behind the last. */
-static void prune(const Builder *b, const Hit *list, size_t count, size_t keep, uint32_t *links) {
-    size_t kept = 0;
-    for (size_t i = 0; i < count && kept < keep; i++)
-        if (!occluded(b, links, kept, list[i])) links[kept++] = list[i].row;
-    size_t apart = kept;
-    for (size_t i = 0; i < count && kept < keep; i++)
-        if (!holds(links, apart, list[i].row)) links[kept++] = list[i].row;
-    for (size_t i = kept; i < b->degree; i++) links[i] = GRAPH_NONE;
+static void *room(size_t count, size_t size) {
+    void *memory = aligned_alloc(64, (MAX(count * size, 1) + 63) / 64 * 64);
+    if (!memory) abort();
+    return memory;
 }
 
-static void prune_range(void *context, size_t from, size_t to) {
-    Builder *b = context;
-    for (size_t row = from; row < to; row++)
-        prune(b, b->near.lists + row * CANDIDATES_MAX, b->near.counts[row], b->degree / 2,
-              b->links + row * b->degree);
+/* 200, the default, means four leaves of about 1,000 rows. */
+static size_t fan_out_of(int ef_construction) {
+    return (size_t)MIN(MAX(ef_construction / 50, 2), 16);
+}
+static size_t leaf_rows_of(int ef_construction) {
+    return (size_t)MIN(MAX(ef_construction * 5, 250), 2000);
+}
+static size_t near_len_of(int m) {
+    return (size_t)MIN(MAX(m, 8), 64);
 }
 
-/* Who links to each row, by counting sort. */
-static void reverse_links(Builder *b) {
-    size_t count = b->vectors->count;
-    b->reverse_from = calloc(count + 2, sizeof *b->reverse_from);
-    if (!b->reverse_from) abort();
-    size_t *next = b->reverse_from + 1; /* shifted by one while filling */
-    for (size_t i = 0; i < count * b->degree; i++)
-        if (b->links[i] != GRAPH_NONE) next[b->links[i] + 1]++;
-    for (size_t row = 0; row < count; row++) next[row + 1] += next[row];
-    b->reverse = malloc(MAX(next[count], 1) * sizeof *b->reverse);
-    if (!b->reverse) abort();
-    for (size_t i = 0; i < count * b->degree; i++)
-        if (b->links[i] != GRAPH_NONE) b->reverse[next[b->links[i]]++] = (uint32_t)(i / b->degree);
-}
-
-static int by_score(const void *a, const void *b) {
-    const Hit *x = a, *y = b;
-    if (x->score != y->score) return x->score < y->score ? 1 : -1;
-    return (x->row > y->row) - (x->row < y->row);
-}
-
-static void merge_row(Builder *b, uint32_t row, Text *scratch) {
-    uint32_t *links = b->links + (size_t)row * b->degree;
-    size_t forward = 0, reverse = b->reverse_from[row + 1] - b->reverse_from[row];
-    const uint32_t *from = b->reverse + b->reverse_from[row];
-    while (forward < b->degree && links[forward] != GRAPH_NONE) forward++;
-    text_clear(scratch);
-    Hit *list = (Hit *)text_reserve(scratch, (forward + reverse) * sizeof *list);
-    size_t count = 0;
-    for (size_t i = 0; i < forward; i++)
-        list[count++] = (Hit){links[i], closeness(&b->near, row, links[i])};
-    for (size_t i = 0; i < reverse; i++)
-        if (!holds(links, forward, from[i]))
-            list[count++] = (Hit){from[i], closeness(&b->near, row, from[i])};
-    qsort(list, count, sizeof *list, by_score);
-    prune(b, list, count, b->degree, links);
-}
-
-static void merge_range(void *context, size_t from, size_t to) {
-    OWNED(text_close) Text scratch = {0};
-    for (size_t row = from; row < to; row++) merge_row(context, (uint32_t)row, &scratch);
-}
-
-static void mark_reached(const Builder *b, bool *reached, uint32_t *stack, uint32_t start) {
-    size_t depth = 0;
-    reached[start] = true;
-    stack[depth++] = start;
-    while (depth > 0) {
-        const uint32_t *links = b->links + (size_t)stack[--depth] * b->degree;
-        for (size_t i = 0; i < b->degree && links[i] != GRAPH_NONE; i++)
-            if (!reached[links[i]]) reached[links[i]] = true, stack[depth++] = links[i];
-    }
-}
-
-static void entry_add(Text *entries, uint32_t row) {
-    text_add(entries, (Str){(const char *)&row, sizeof row});
-}
-
-/* About sqrt(count) random rows, and one for whatever those do not reach. */
-static void choose_entries(const Builder *b, Text *entries) {
-    size_t count = b->vectors->count, wanted = (size_t)sqrt((double)count);
-    bool *reached = calloc(count, sizeof *reached);
-    uint32_t *stack = malloc(count * sizeof *stack);
-    if (!reached || !stack) abort();
-    wanted = MIN(MAX(wanted, 1), ENTRIES_MAX);
-    for (size_t i = 0; i < wanted; i++) {
-        uint32_t row =
-            (uint32_t)(count * i / wanted + (i * 0x9e3779b97f4a7c15u >> 32) % (count / wanted));
-        entry_add(entries, row);
-        if (!reached[row]) mark_reached(b, reached, stack, row);
-    }
-    for (size_t row = 0; row < count; row++)
-        if (!reached[row]) {
-            entry_add(entries, (uint32_t)row);
-            mark_reached(b, reached, stack, (uint32_t)row);
-        }
-    free(reached);
-    free(stack);
+static void builder_open(Builder *b, const GraphBuild *build, GraphParts *parts) {
+    size_t count = build->vectors.count, padded = code_padded(build->vectors.dimensions);
+    *b = (Builder){.options = build,
+                   .parts = parts,
+                   .count = count,
+                   .padded = padded,
+                   .degree = graph_degree(build->m),
+                   .fan_out = fan_out_of(build->ef_construction),
+                   .leaf_rows = leaf_rows_of(build->ef_construction),
+                   .near_len = near_len_of(build->m),
+                   .codes = room(count, padded),
+                   .scales = room(count, sizeof(float)),
+                   .halves = room(count, sizeof(float))};
+    parts->count = count;
+    parts->degree = b->degree;
+    parts->records = room(count, code_record_size(padded));
+    parts->fine = room(count, code_fine_size(padded));
+    parts->rows = room(count, sizeof(uint32_t));
 }
 
 static void builder_close(Builder *b) {
-    candidates_close(&b->near);
-    free(b->reverse_from);
-    free(b->reverse);
+    free(b->codes);
+    free(b->scales);
+    free(b->halves);
+    free(b->leaders);
+    free(b->assigned);
+    free(b->near);
+    free(b->link_count);
 }
 
-bool graph_build(const GraphBuild *build, uint32_t *links, Text *entries, Err *err) {
-    OWNED(builder_close)
-    Builder b = {.vectors = &build->vectors, .links = links, .degree = graph_degree(build->m)};
-    size_t count = build->vectors.count;
-    if (count == 0) return true;
-    if (!candidates_open(&b.near, build, err)) return false;
-    parallel_for(build->threads, count, 256, prune_range, &b);
-    reverse_links(&b);
-    parallel_for(build->threads, count, 256, merge_range, &b);
-    choose_entries(&b, entries);
+void graph_parts_close(GraphParts *parts) {
+    code_model_close(&parts->model);
+    free(parts->rows);
+    free(parts->links);
+    free(parts->entries);
+    free(parts->records);
+    free(parts->fine);
+    *parts = (GraphParts){0};
+}
+
+/* Rows by their nearest leader, by counting sort: rows[node]. */
+static void order_rows(Builder *b) {
+    size_t *next = calloc(b->leader_count + 1, sizeof *next);
+    if (!next) abort();
+    for (size_t row = 0; row < b->count; row++) next[b->assigned[row * b->fan_out].row + 1]++;
+    for (size_t l = 0; l < b->leader_count; l++) next[l + 1] += next[l];
+    for (size_t row = 0; row < b->count; row++)
+        b->parts->rows[next[b->assigned[row * b->fan_out].row]++] = (uint32_t)row;
+    free(next);
+}
+
+/* Moves what is kept by row, `size` bytes each, to its node. */
+static uint8_t *put_in_order(const uint32_t *rows, size_t count, uint8_t *by_row, size_t size) {
+    uint8_t *by_node = room(count, size);
+    for (size_t node = 0; node < count; node++)
+        memcpy(by_node + node * size, by_row + rows[node] * size, size);
+    free(by_row);
+    return by_node;
+}
+
+static void order_parts(Builder *b, uint32_t *links) {
+    GraphParts *parts = b->parts;
+    uint32_t *node_of = room(b->count, sizeof *node_of);
+    for (size_t node = 0; node < b->count; node++) node_of[parts->rows[node]] = (uint32_t)node;
+    for (size_t i = 0; i < b->count * b->degree; i++)
+        if (links[i] != GRAPH_NONE) links[i] = node_of[links[i]];
+    free(node_of);
+    parts->links = (uint32_t *)put_in_order(parts->rows, b->count, (uint8_t *)links,
+                                            b->degree * sizeof *links);
+    parts->records =
+        put_in_order(parts->rows, b->count, parts->records, code_record_size(b->padded));
+    parts->fine = put_in_order(parts->rows, b->count, parts->fine, code_fine_size(b->padded));
+}
+
+/* What entry points reach. */
+typedef struct Reach {
+    GraphParts *parts;
+    bool *reached;
+    uint32_t *stack;
+    uint32_t *spare; /* a link whose loss cuts nobody off; NULL: none is known */
+} Reach;
+
+static void reach_from(Reach *r, uint32_t start) {
+    size_t depth = 0, degree = r->parts->degree;
+    r->reached[start] = true;
+    r->stack[depth++] = start;
+    while (depth > 0) {
+        const uint32_t *links = r->parts->links + r->stack[--depth] * degree;
+        for (size_t i = 0; i < degree && links[i] != GRAPH_NONE; i++)
+            if (!r->reached[links[i]]) r->reached[links[i]] = true, r->stack[depth++] = links[i];
+    }
+}
+
+/* The last link of a node that nothing reached so far may go when what it leads to was reached. */
+static uint32_t *spare_of(const Reach *r, uint32_t node) {
+    uint32_t *last = r->parts->links + (node + 1) * r->parts->degree - 1;
+    return *last == GRAPH_NONE || r->reached[*last] ? last : NULL;
+}
+
+/* A neighbour with room, or else the spare link, leads to the node. */
+static bool reach_by_link(Reach *r, uint32_t node) {
+    size_t degree = r->parts->degree;
+    const uint32_t *links = r->parts->links + node * degree;
+    for (size_t i = 0; i < degree && links[i] != GRAPH_NONE; i++) {
+        uint32_t *last = r->parts->links + (links[i] + 1) * degree - 1;
+        if (!r->reached[links[i]] || *last != GRAPH_NONE) continue;
+        while (last > r->parts->links + links[i] * degree && last[-1] == GRAPH_NONE) last--;
+        *last = node;
+        return true;
+    }
+    if (!r->spare) return false;
+    *r->spare = node;
     return true;
+}
+
+static void add_entry(GraphParts *parts, uint32_t node) {
+    if (parts->entry_count % 64 == 0) {
+        parts->entries = realloc(parts->entries, (parts->entry_count + 64) * sizeof node);
+        if (!parts->entries) abort();
+    }
+    parts->entries[parts->entry_count++] = node;
+}
+
+/* Nodes are in the order of leaves, so that evenly spread ones are from everywhere. */
+static void choose_entries(Builder *b) {
+    Reach r = {.parts = b->parts,
+               .reached = calloc(b->count, sizeof *r.reached),
+               .stack = room(b->count, sizeof *r.stack)};
+    size_t wanted = MIN(MAX(b->count / ENTRY_ROWS, 1), ENTRIES_MAX);
+    if (!r.reached) abort();
+    for (size_t i = 0; i < wanted; i++) {
+        uint32_t node = (uint32_t)(i * b->count / wanted);
+        add_entry(b->parts, node);
+        if (!r.reached[node]) reach_from(&r, node);
+    }
+    for (uint32_t node = 0; node < b->count; node++) {
+        if (r.reached[node]) continue;
+        if (!reach_by_link(&r, node)) add_entry(b->parts, node);
+        r.spare = spare_of(&r, node);
+        reach_from(&r, node);
+    }
+    free(r.reached);
+    free(r.stack);
+}
+
+static bool build_steps(Builder *b) {
+    builder_encode(b);
+    atomic_store(&b->done, 0);
+    if (builder_cancelled(b)) return false;
+    builder_find_near(b);
+    atomic_store(&b->done, 0);
+    if (builder_cancelled(b)) return false;
+    order_rows(b);
+    uint32_t *links = room(b->count, b->degree * sizeof *links);
+    builder_link(b, links);
+    if (builder_cancelled(b)) {
+        free(links);
+        return false;
+    }
+    order_parts(b, links);
+    choose_entries(b);
+    return true;
+}
+
+bool graph_build(const GraphBuild *build, GraphParts *out, Err *err) {
+    OWNED(graph_parts_close) GraphParts parts = {.degree = graph_degree(build->m)};
+    if (build->vectors.count > 0) {
+        OWNED(builder_close) Builder b;
+        builder_open(&b, build, &parts);
+        if (!build_steps(&b)) return err_set(err, LH_CANCELLED, "cancelled");
+    }
+    if (build->progress) build->progress(build->context, 1);
+    *out = parts;
+    parts = (GraphParts){0};
+    return true;
+}
+
+Graph graph_of(const GraphParts *parts, const Vectors *vectors) {
+    return (Graph){.vectors = *vectors,
+                   .model = &parts->model,
+                   .rows = parts->rows,
+                   .links = parts->links,
+                   .entries = parts->entries,
+                   .records = parts->records,
+                   .fine = parts->fine,
+                   .degree = parts->degree,
+                   .entry_count = parts->entry_count};
+}
+
+int64_t graph_build_bytes(size_t count, size_t dimensions, int m, int ef_construction) {
+    size_t padded = code_padded(dimensions), fan_out = fan_out_of(ef_construction);
+    size_t degree = graph_degree(m), list = MAX(fan_out * near_len_of(m), degree) * sizeof(Near);
+    size_t parts = code_record_size(padded) + code_fine_size(padded) + 4;
+    size_t steps = padded + 8 + fan_out * sizeof(Near) + list; /* codes, leaders, near rows */
+    /* Either the slots of leaves, or links both ways, or one part more while it is put in order. */
+    size_t most = MAX(fan_out * 8, degree * (sizeof(uint32_t) + sizeof(Near)) + 10);
+    size_t leaders = MIN(count * fan_out / leaf_rows_of(ef_construction) + 1, 60000);
+    return (int64_t)(count * (parts + steps + most) + leaders * (padded + 16) +
+                     (size_t)parallel_threads() *
+                         near_scratch_size(padded, leaf_rows_of(ef_construction)));
 }

@@ -2,7 +2,7 @@
  * vectors), build the graph, write one index file and one Parquet of what was embedded, and publish
  * both by writing meta.json. A failure or a crash before that leaves nothing that anybody sees.
  *
- * Memory is bounded by a batch of rows plus about 700 bytes a chunk for the graph; vectors and
+ * Memory is bounded by a batch of rows plus graph_build_bytes; vectors and
  * texts go to files as they come. */
 #include "vector/build.h"
 
@@ -22,7 +22,6 @@ void build_close(Build *b) {
     text_close(&b->id_ends);
     text_close(&b->text_ends);
     text_close(&b->chunks);
-    text_close(&b->bias);
     free(b->rows);
     embedder_close(&b->embedder);
     table_release(&b->table);
@@ -52,21 +51,38 @@ static bool add_section(Build *b, Bytes data, Err *err) {
     return index_writer_add(&b->writer, data, err) && index_writer_next(&b->writer, err);
 }
 
-static bool add_links(Build *b, const float *vectors, Err *err) {
-    OWNED(text_close) Text links = {0}, entries = {0};
+/* Refused before any memory is taken. */
+static bool check_memory(const Build *b, Err *err) {
+    int64_t needed = graph_build_bytes(b->count, (size_t)b->meta.dimensions, (int)b->meta.config.m,
+                                       (int)b->meta.config.ef_construction);
+    int64_t most = b->indexes->build_bytes_max;
+    return needed <= most ||
+           err_code(err, LH_TOO_BIG, "too_much_memory",
+                    "a graph over %zu vectors of %lld dimensions takes %lld MiB to build, "
+                    "[limits] index_build_mib allows %lld: raise it, or take a smaller m",
+                    b->count, (long long)b->meta.dimensions, (long long)(needed >> 20),
+                    (long long)(most >> 20));
+}
+
+static void graph_progress(void *context, double share) {
+    const Build *b = context;
+    if (b->job)
+        job_progress(b->job, (int64_t)(share * (double)b->count), (int64_t)b->count, "vectors");
+}
+
+static bool add_graph(Build *b, const float *vectors, Err *err) {
+    OWNED(graph_parts_close) GraphParts parts = {0};
     GraphBuild graph = {
-        .vectors = {vectors, (const float *)b->bias.data, b->count, b->stride},
+        .vectors = {vectors, b->count, (size_t)b->meta.dimensions, b->stride,
+                    b->metric == METRIC_L2},
         .m = (int)b->meta.config.m,
         .ef_construction = (int)b->meta.config.ef_construction,
         .threads = parallel_threads(),
         .cancelled = build_cancelled,
+        .progress = graph_progress,
         .context = b
     };
-    size_t size = b->count * graph_degree(graph.m) * sizeof(uint32_t);
-    text_reserve(&links, size);
-    if (!graph_build(&graph, (uint32_t *)links.data, &entries, err)) return false;
-    return add_section(b, (Bytes){(const uint8_t *)links.data, size}, err) &&
-           add_section(b, text_bytes(&entries), err);
+    return check_memory(b, err) && graph_build(&graph, &parts, err) && index_writer_graph(&b->writer, &parts, err);
 }
 
 static bool add_statistics(Build *b, Err *err) {
@@ -81,10 +97,10 @@ static bool add_statistics(Build *b, Err *err) {
 static bool write_sections(Build *b, const float *vectors, Bytes ids, Bytes texts, Err *err) {
     b->writer.header.dimensions = (uint32_t)b->meta.dimensions;
     b->writer.header.stride = (uint32_t)b->stride;
-    b->writer.header.degree = (uint32_t)graph_degree((int)b->meta.config.m);
     b->writer.header.count = b->count;
-    return index_writer_next(&b->writer, err) && add_section(b, text_bytes(&b->bias), err) &&
-           add_links(b, vectors, err) && add_section(b, text_bytes(&b->chunks), err) &&
+    b->writer.header.l2 = b->metric == METRIC_L2;
+    return index_writer_next(&b->writer, err) && add_graph(b, vectors, err) &&
+           add_section(b, text_bytes(&b->chunks), err) &&
            add_section(b, text_bytes(&b->id_ends), err) && add_section(b, ids, err) &&
            add_section(b, text_bytes(&b->text_ends), err) && add_section(b, texts, err) &&
            add_statistics(b, err) && index_writer_finish(&b->writer, err);

@@ -46,6 +46,10 @@ static bool writer_flush(IndexFileWriter *writer, Err *err) {
 
 bool index_writer_add(IndexFileWriter *writer, Bytes data, Err *err) {
     assert(writer->section < SECTION_COUNT);
+    while (data.size > PENDING_MAX) { /* in pieces, so that nothing large is copied whole */
+        if (!index_writer_add(writer, (Bytes){data.data, PENDING_MAX}, err)) return false;
+        data = (Bytes){data.data + PENDING_MAX, data.size - PENDING_MAX};
+    }
     writer->header.sections[writer->section].crc =
         crc32c(writer->header.sections[writer->section].crc, data);
     writer->header.sections[writer->section].size += data.size;
@@ -118,12 +122,16 @@ static bool header_check(const IndexFile *file, Err *err) {
     if (h->crc != header_crc(h)) return err_set(err, LH_CORRUPT, "the header's checksum is wrong");
     if (n > GRAPH_ROWS_MAX || h->dimensions == 0 || h->dimensions > DIMENSIONS_MAX ||
         h->stride < h->dimensions || h->stride > DIMENSIONS_MAX || h->stride % 16 ||
-        h->degree > 2 * GRAPH_M_MAX)
+        h->degree > 2 * GRAPH_M_MAX || h->l2 > 1)
         return err_set(err, LH_CORRUPT, "the index file's header has impossible sizes");
+    size_t padded = code_padded(h->dimensions), model = n ? code_model_len(padded) : 0;
     return section_check(file, SECTION_VECTORS, n * h->stride * sizeof(float), err) &&
-           section_check(file, SECTION_BIAS, n * sizeof(float), err) &&
+           section_check(file, SECTION_ROWS, n * sizeof(uint32_t), err) &&
            section_check(file, SECTION_LINKS, n * h->degree * sizeof(uint32_t), err) &&
            section_check(file, SECTION_ENTRIES, any, err) &&
+           section_check(file, SECTION_RECORDS, n * code_record_size(padded), err) &&
+           section_check(file, SECTION_FINE, n * code_fine_size(padded), err) &&
+           section_check(file, SECTION_MODEL, model * sizeof(float), err) &&
            section_check(file, SECTION_CHUNKS, n * sizeof(uint32_t), err) &&
            section_check(file, SECTION_ID_ENDS, n * sizeof(uint64_t), err) &&
            section_check(file, SECTION_IDS, any, err) &&
@@ -144,12 +152,18 @@ bool index_file_open(const char *path, IndexFile *out, Err *err) {
         index_file_close(&file);
         return false;
     }
+    if (file.header->count > 0) {
+        Vectors like = index_file_vectors(&file);
+        code_model_load(&file.model, index_file_section(&file, SECTION_MODEL).data, &like,
+                        file.header->seed);
+    }
     *out = file;
     return true;
 }
 
 void index_file_close(IndexFile *file) {
     if (file->map) munmap((void *)(uintptr_t)file->map, file->size);
+    code_model_close(&file->model);
     *file = (IndexFile){0};
 }
 
@@ -171,15 +185,20 @@ static const void *section_data(const IndexFile *file, IndexSection section) {
 
 Vectors index_file_vectors(const IndexFile *file) {
     return (Vectors){.data = section_data(file, SECTION_VECTORS),
-                     .bias = section_data(file, SECTION_BIAS),
                      .count = file->header->count,
-                     .stride = file->header->stride};
+                     .dimensions = file->header->dimensions,
+                     .stride = file->header->stride,
+                     .l2 = file->header->l2};
 }
 
 Graph index_file_graph(const IndexFile *file) {
     return (Graph){.vectors = index_file_vectors(file),
+                   .model = &file->model,
+                   .rows = section_data(file, SECTION_ROWS),
                    .links = section_data(file, SECTION_LINKS),
                    .entries = section_data(file, SECTION_ENTRIES),
+                   .records = section_data(file, SECTION_RECORDS),
+                   .fine = section_data(file, SECTION_FINE),
                    .degree = file->header->degree,
                    .entry_count = file->header->sections[SECTION_ENTRIES].size / sizeof(uint32_t)};
 }

@@ -4,9 +4,11 @@
  *     0       4096  header: IndexHeader, little-endian, its own CRC32C last
  *     4096    ...   sections, each at a multiple of 64, in the order of IndexSection
  *
- * A file is written once and never changed; a newer version is refused by name. Every section's
+ * A file is written once and never changed; another version is refused by number (version 1 had no
+ * codes). Every section's
  * CRC32C is in the header; index_file_verify reads them all. What is followed from the file (links,
- * text offsets) is checked as it is followed. Thread rule: a mapped file is read-only. */
+ * rows, centroids' numbers, text offsets) is checked as it is followed. Thread rule: a mapped file
+ * is read-only. */
 #pragma once
 
 #include "vector/graph.h"
@@ -14,13 +16,16 @@
 
 #include <limits.h>
 
-#define INDEX_FILE_VERSION 1
+#define INDEX_FILE_VERSION 2
 
 typedef enum IndexSection {
     SECTION_VECTORS, /* count rows of stride floats */
-    SECTION_BIAS,    /* count floats (graph.h) */
-    SECTION_LINKS,   /* count rows of degree uint32 */
-    SECTION_ENTRIES, /* uint32 */
+    SECTION_ROWS,    /* count uint32: the row of each node (graph.h) */
+    SECTION_LINKS,   /* count nodes of degree uint32 */
+    SECTION_ENTRIES, /* uint32: nodes */
+    SECTION_RECORDS, /* count of code_record_size bytes, by node (codes.h) */
+    SECTION_FINE,    /* count of code_fine_size bytes, by node */
+    SECTION_MODEL,   /* code_model_len floats; empty where there are no rows */
     SECTION_CHUNKS,  /* count uint32: which chunk of its document a row is */
     SECTION_ID_ENDS, /* count uint64: where each doc_id ends within IDS */
     SECTION_IDS,
@@ -33,7 +38,8 @@ typedef enum IndexSection {
 typedef struct IndexHeader {
     char magic[8]; /* "LHVINDEX" */
     uint32_t version, dimensions, stride, degree;
-    uint64_t count;
+    uint64_t count, seed; /* seed: of the codes' rotation */
+    uint32_t l2, unused;  /* 1 where similarity is -distance^2 / 2 */
     struct {
         uint64_t offset, size;
         uint32_t crc, unused;
@@ -56,6 +62,8 @@ bool index_writer_open(const char *path, IndexFileWriter *out, Err *err);
 void index_writer_close(IndexFileWriter *writer);
 bool index_writer_add(IndexFileWriter *writer, Bytes data, Err *err); /* to the current section */
 bool index_writer_next(IndexFileWriter *writer, Err *err);            /* ends it, begins the next */
+/* The graph's sections, from SECTION_ROWS to SECTION_MODEL, and its part of the header. */
+bool index_writer_graph(IndexFileWriter *writer, const GraphParts *parts, Err *err);
 /* Flushes, and maps what section `section` has so far, until index_writer_unmap. */
 bool index_writer_map(IndexFileWriter *writer, IndexSection section, const void **out, size_t *size,
                       Err *err);
@@ -67,6 +75,7 @@ typedef struct IndexFile {
     const uint8_t *map;
     size_t size;
     const IndexHeader *header;
+    CodeModel model;
 } IndexFile;
 
 bool index_file_open(const char *path, IndexFile *out, Err *err); /* LH_CORRUPT, LH_IMPOSSIBLE */
@@ -76,7 +85,7 @@ bool index_file_verify(const IndexFile *file, Err *err); /* all checksums: reads
 bool index_file_rewrite(const IndexFile *file, const IndexRewrite *rewrite, Err *err);
 Bytes index_file_section(const IndexFile *file, IndexSection section);
 Vectors index_file_vectors(const IndexFile *file);
-Graph index_file_graph(const IndexFile *file);
+Graph index_file_graph(const IndexFile *file);        /* borrows from the file */
 Str index_file_id(const IndexFile *file, size_t row); /* empty where the offsets are corrupt */
 Str index_file_text(const IndexFile *file, size_t row);
 uint32_t index_file_chunk(const IndexFile *file, size_t row);

@@ -1,6 +1,5 @@
-/* The in-memory backend: the graph and the vectors in one mapped file. A filter that leaves few
- * rows is answered by scanning those; otherwise the walk goes through all rows and answers the
- * allowed ones, with a beam widened by how rare they are. */
+/* The in-memory backend: the graph, its codes and the vectors in one mapped file. Few rows, by
+ * themselves or behind a filter, are compared one by one; graph_search does the rest. */
 #include "vector/index.h"
 
 #include "vector/index_file.h"
@@ -9,9 +8,7 @@
 #include <stdlib.h>
 
 #define SCRATCH_KEPT 64
-#define SCAN_ROWS 1000           /* fewer rows are scanned: no slower, and exact */
-#define SCAN_ROWS_FILTERED 20000 /* the same of what a filter leaves: a walk has to look wide */
-#define SCAN_SHARE 0.05          /* of the rows, likewise */
+#define SCAN_ROWS 1000 /* fewer are compared one by one: no slower, and exact */
 
 typedef struct HnswIndex {
     Index index;
@@ -27,7 +24,7 @@ static GraphScratch *scratch_borrow(HnswIndex *hnsw) {
     pthread_mutex_lock(&hnsw->lock);
     if (hnsw->kept_count > 0) scratch = hnsw->kept[--hnsw->kept_count];
     pthread_mutex_unlock(&hnsw->lock);
-    return scratch ? scratch : graph_scratch_open(hnsw->index.count);
+    return scratch ? scratch : graph_scratch_open();
 }
 
 static void scratch_return(HnswIndex *hnsw, GraphScratch *scratch) {
@@ -37,32 +34,19 @@ static void scratch_return(HnswIndex *hnsw, GraphScratch *scratch) {
     graph_scratch_close(&scratch);
 }
 
-static size_t hnsw_walk(HnswIndex *hnsw, const float *query, const SearchParams *params,
-                        double share, Hit *hits) {
-    size_t wide = (size_t)((double)params->ef / share), ef = MAX(params->ef, params->k);
-    ef = MIN(MAX(ef, wide), hnsw->index.count);
-    Hit *found = malloc(ef * sizeof *found);
-    if (!found) abort();
-    GraphScratch *scratch = scratch_borrow(hnsw);
-    size_t count =
-        MIN(graph_search(&hnsw->graph, query, ef, params->allowed, scratch, found), params->k);
-    scratch_return(hnsw, scratch);
-    for (size_t i = 0; i < count; i++) hits[i] = found[i];
-    free(found);
-    return count;
-}
-
 static bool hnsw_search(Index *index, const float *query, const SearchParams *params, Hit *hits,
                         size_t *count, Err *err) {
     HnswIndex *hnsw = (HnswIndex *)index;
     size_t allowed = params->allowed ? params->allowed->count : index->count;
-    double share = index->count ? (double)allowed / (double)index->count : 0;
     (void)err;
-    size_t few = params->allowed ? SCAN_ROWS_FILTERED : SCAN_ROWS;
-    if (params->exact || allowed <= few || share < SCAN_SHARE)
+    if (params->exact || allowed <= SCAN_ROWS) {
         *count = exact_search(&hnsw->graph.vectors, query, params->k, params->allowed, hits);
-    else
-        *count = hnsw_walk(hnsw, query, params, share, hits);
+        return true;
+    }
+    GraphScratch *scratch = scratch_borrow(hnsw);
+    GraphQuery walk = {query, params->k, params->ef, params->allowed};
+    *count = graph_search(&hnsw->graph, &walk, scratch, hits);
+    scratch_return(hnsw, scratch);
     return true;
 }
 

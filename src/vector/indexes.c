@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define META_SIZE_MAX (1 << 20)
 
@@ -238,6 +239,7 @@ bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **
     (void)err;
     if (!indexes) abort();
     *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine};
+    indexes->build_bytes_max = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
     pthread_rwlock_init(&indexes->lock, NULL);
     Str *names = bucket_names(buckets, &arena, &count);
     for (size_t i = 0; i < count; i++) {
@@ -247,6 +249,10 @@ bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **
     }
     *out = indexes;
     return true;
+}
+
+void indexes_limit_build(Indexes *indexes, int64_t bytes_max) {
+    indexes->build_bytes_max = bytes_max;
 }
 
 void indexes_close(Indexes **indexes) {

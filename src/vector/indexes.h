@@ -36,6 +36,7 @@ struct Indexes {
     size_t entry_count, entry_cap;
     char building[INDEX_COUNT_MAX / 64][INDEX_NAME_MAX + 1];
     size_t building_count;
+    int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
 };
 

@@ -2,33 +2,41 @@
 
 #include "base/base.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 static const Kernels *supported[4]; /* best first */
-static const Kernels *chosen;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+const Kernels *kernels_chosen;
 
-static void kernels_pick(void) {
-    size_t count = 0;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-        supported[count++] = &kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        supported[count++] = &kernels_avx2;
-    supported[count++] = &kernels_base;
-    chosen = supported[0];
-    Str wanted = str_from(getenv("LAKEHOUSE_SIMD"));
-    for (size_t i = 0; i < count; i++)
-        if (str_is(wanted, supported[i]->name)) chosen = supported[i];
+#ifdef __x86_64__
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
 }
 
-const Kernels *kernels(void) {
-    pthread_once(&once, kernels_pick);
-    return chosen;
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("f16c");
+}
+#endif
+
+/* Before main, so that a call costs one load: a graph's links are too many for a check each. */
+__attribute__((constructor)) static void kernels_pick(void) {
+#ifdef __x86_64__
+    __builtin_cpu_init();
+#endif
+    size_t count = 0;
+#ifdef __x86_64__
+    if (has_avx512()) supported[count++] = &kernels_avx512;
+    if (has_avx2()) supported[count++] = &kernels_avx2;
+#endif
+    supported[count++] = &kernels_base;
+    kernels_chosen = supported[0];
+    Str wanted = str_from(getenv("LAKEHOUSE_SIMD"));
+    for (size_t i = 0; i < count; i++)
+        if (str_is(wanted, supported[i]->name)) kernels_chosen = supported[i];
 }
 
 const Kernels *const *kernels_supported(void) {
-    pthread_once(&once, kernels_pick);
     return supported;
 }

@@ -1,19 +1,82 @@
-/* The inner loops, compiled for several CPU levels from one body (kernels_body.h); the best that
- * this CPU has is picked once, or LAKEHOUSE_SIMD=base|avx2|avx512 picks. Vectors have a multiple of
- * KERNEL_LANES floats, padded with zeros, and must be finite. Thread safe. */
+/* The inner loops, compiled for several CPU levels: kernels_body.h holds each in plain C, and
+ * kernels_avx2.c and kernels_avx512.c replace those that the compiler does not vectorise well. The
+ * best level that this CPU has is picked once, or LAKEHOUSE_SIMD=base|avx2|avx512 picks. Integer
+ * kernels give the same result at every level. Floats must be finite. Thread safe. */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
-#define KERNEL_LANES 16
+#define KERNEL_LANES 16 /* rows of floats are padded with zeros to a multiple of this */
+#define CODE_LANES 64   /* codes are padded to a multiple of this many dimensions */
+#define I8_MAX 63       /* int8 codes are within +-63: sums of products of two fit 16 bits */
+#define I8_OFFSET 64    /* added to make the left side of a tile unsigned */
+#define QUERY_PLANES 4  /* bits of a query's number beside 1-bit codes */
+#define CODE_ROUNDS 4   /* of a rotation */
+#define TILE_ROWS_MAX 8
+#define TILE_COLUMNS_MAX 64
+
+/* One row of a tile beside what its columns are: the value of a column is
+ * (dots - offset) * scale * row_scale - half. */
+typedef struct TileRow {
+    const int32_t *dots, *offset;
+    const float *scale, *half;
+    float row_scale, threshold;
+} TileRow;
 
 typedef struct Kernels {
     const char *name;
+    size_t tile_rows, tile_columns;
+
+    /* n is a multiple of KERNEL_LANES. */
     float (*dot)(const float *a, const float *b, size_t n);
+    float (*distance2)(const float *a, const float *b, size_t n);   /* squared */
+    float (*dot_bf16)(const uint16_t *a, const float *b, size_t n); /* a: upper halves of floats */
+    float (*dot_f16)(const uint16_t *a, const float *b, size_t n);  /* a: IEEE 754 binary16 */
+
+    /* n is a multiple of CODE_LANES from here on. Both within +-I8_MAX. */
+    int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
+    /* 4-bit codes: of each 64 dimensions, byte j holds j in its low half and j + 32 in the high. */
+    int32_t (*dot_u4)(const uint8_t *code, const int8_t *query, size_t n);
+    /* 1-bit codes at records + rows[i] * stride: sums[i] is the sum of the query's 4-bit numbers
+     * where the code's bit is set. Plane p is at planes + p * plane_words(words). Records are read
+     * up to the next multiple of 64 bytes. */
+    void (*bit_sums)(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
+                     const uint64_t *planes, size_t words, uint32_t *sums);
+    /* tile_rows x tile_columns dot products, row by row: rows of a have n numbers offset by
+     * I8_OFFSET, at a + i * n; panel holds tile_columns columns, 4 numbers of each at a time. */
+    void (*tile)(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out);
+    /* Appends the values above row->threshold and their columns; returns how many. */
+    size_t (*above)(const TileRow *row, size_t columns, float *values, uint16_t *at);
+
+    /* Making codes (codes.h). Rotates in place; signs are CODE_ROUNDS * n bits. */
+    void (*rotate)(float *x, size_t n, const uint32_t *signs);
+    /* x less c, in place; sums: of squares, of products with c. */
+    void (*residual)(float *x, const float *c, size_t n, double sums[2]);
+    /* Bit i is set where x[i] > 0; sums: of magnitudes, of c with x's signs. */
+    void (*encode_signs)(const float *x, const float *c, size_t n, uint64_t *words, double sums[2]);
+    /* Steps 0 to 15 for values step * (i - 7.5); sums of products of those values: with x, with
+     * themselves, with c. */
+    void (*encode_fine)(const float *x, const float *c, size_t n, float step, uint8_t *fine,
+                        double sums[3]);
+    /* Rounds x / scale to within +-most; returns the scale. */
+    float (*narrow)(const float *x, size_t n, int most, int8_t *code);
+    /* Fills the planes; range: what level 0 stands for, one level's step, the sum of x. */
+    void (*query_planes)(const float *x, size_t n, uint64_t *planes, float range[3]);
 } Kernels;
 
-const Kernels *kernels(void);
+static inline size_t plane_words(size_t words) {
+    return (words + 7) / 8 * 8; /* zero-padded */
+}
+
+extern const Kernels *kernels_chosen; /* set before main */
+static inline const Kernels *kernels(void) {
+    return kernels_chosen;
+}
 /* Every table that this CPU can run, for tests; ends with NULL. */
 const Kernels *const *kernels_supported(void);
 
-extern const Kernels kernels_base, kernels_avx2, kernels_avx512;
+extern const Kernels kernels_base;
+#ifdef __x86_64__
+extern const Kernels kernels_avx2, kernels_avx512;
+#endif

@@ -1,3 +1,189 @@
+/* AVX-512 with VNNI (products of bytes summed in 32 bits by one instruction) and VPOPCNTDQ. */
+#ifdef __x86_64__
+#include "vector/kernels.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+static inline __m512i load(const void *p) {
+    return _mm512_loadu_si512(p);
+}
+
+#define DOT
+static float dot(const float *a, const float *b, size_t n) {
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    for (; n >= 64; n -= 64, a += 64, b += 64) {
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a), _mm512_loadu_ps(b), s0);
+        s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + 16), _mm512_loadu_ps(b + 16), s1);
+        s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + 32), _mm512_loadu_ps(b + 32), s2);
+        s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + 48), _mm512_loadu_ps(b + 48), s3);
+    }
+    for (; n > 0; n -= 16, a += 16, b += 16)
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a), _mm512_loadu_ps(b), s0);
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
+
+static float distance2(const float *a, const float *b, size_t n) {
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    for (; n >= 32; n -= 32, a += 32, b += 32) {
+        __m512 d0 = _mm512_sub_ps(_mm512_loadu_ps(a), _mm512_loadu_ps(b));
+        __m512 d1 = _mm512_sub_ps(_mm512_loadu_ps(a + 16), _mm512_loadu_ps(b + 16));
+        s0 = _mm512_fmadd_ps(d0, d0, s0);
+        s1 = _mm512_fmadd_ps(d1, d1, s1);
+    }
+    if (n > 0) {
+        __m512 d0 = _mm512_sub_ps(_mm512_loadu_ps(a), _mm512_loadu_ps(b));
+        s0 = _mm512_fmadd_ps(d0, d0, s0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+}
+
+#define DOT_F16
+static float dot_f16(const uint16_t *a, const float *b, size_t n) {
+    __m512 sum = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += 16)
+        sum = _mm512_fmadd_ps(_mm512_cvtph_ps(_mm256_loadu_si256((const void *)(a + i))),
+                              _mm512_loadu_ps(b + i), sum);
+    return _mm512_reduce_add_ps(sum);
+}
+
+#define DOT_I8
+/* VNNI wants its left side unsigned: the signs move to the right side. */
+static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n) {
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i sum = zero;
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        __m512i x = load(a + i), y = load(b + i);
+        y = _mm512_mask_sub_epi8(y, _mm512_movepi8_mask(x), zero, y);
+        sum = _mm512_dpbusd_epi32(sum, _mm512_abs_epi8(x), y);
+    }
+    return _mm512_reduce_add_epi32(sum);
+}
+
+#define DOT_U4
+static inline __m512i two_halves(const int8_t *low, const int8_t *high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)low)),
+                              _mm256_loadu_si256((const void *)high), 1);
+}
+
+static int32_t dot_u4(const uint8_t *code, const int8_t *query, size_t n) {
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i s = _mm512_setzero_si512(), t = s;
+    size_t i = 0;
+    for (; i + 128 <= n; i += 128) {
+        const int8_t *q = query + i;
+        __m512i x = load(code + i / 2);
+        s = _mm512_dpbusd_epi32(s, _mm512_and_si512(x, low), two_halves(q, q + 64));
+        t = _mm512_dpbusd_epi32(t, _mm512_and_si512(_mm512_srli_epi16(x, 4), low),
+                                two_halves(q + 32, q + 96));
+    }
+    if (i < n) { /* 64 dimensions are left: the low halves of 32 bytes, then the high ones */
+        __m256i x = _mm256_loadu_si256((const void *)(code + i / 2));
+        __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15));
+        __m512i both = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm256_and_si256(x, _mm256_set1_epi8(15))), high, 1);
+        s = _mm512_dpbusd_epi32(s, both, load(query + i));
+    }
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(s, t));
+}
+
+#define BIT_SUMS
+/* Eight 64-bit sums of one code, still to be added up. */
+static inline __m512i bit_parts(const uint8_t *code, const uint64_t *planes, size_t step) {
+    __m512i sums[QUERY_PLANES] = {0};
+    for (size_t w = 0; w < step; w += 8) {
+        __m512i x = load(code + w * 8);
+#pragma GCC unroll 4
+        for (size_t p = 0; p < QUERY_PLANES; p++)
+            sums[p] = _mm512_add_epi64(
+                sums[p], _mm512_popcnt_epi64(_mm512_and_si512(x, load(planes + p * step + w))));
+    }
+    __m512i low = _mm512_add_epi64(sums[0], _mm512_slli_epi64(sums[1], 1));
+    __m512i high = _mm512_add_epi64(sums[2], _mm512_slli_epi64(sums[3], 1));
+    return _mm512_add_epi64(low, _mm512_slli_epi64(high, 2));
+}
+
+static inline __m512i add_neighbours(__m512i a, __m512i b) {
+    return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+static inline __m512i add_lanes(__m512i a, __m512i b) {
+    return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+}
+
+/* Adds up eight vectors of eight at once, by a tree of shuffles. */
+static inline void add_eight(const __m512i parts[8], uint32_t sums[8]) {
+    __m512i a = add_lanes(add_neighbours(parts[0], parts[1]), add_neighbours(parts[2], parts[3]));
+    __m512i b = add_lanes(add_neighbours(parts[4], parts[5]), add_neighbours(parts[6], parts[7]));
+    _mm256_storeu_si256((void *)sums, _mm512_cvtepi64_epi32(add_lanes(a, b)));
+}
+
+static void bit_sums(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
+                     const uint64_t *planes, size_t words, uint32_t *sums) {
+    size_t step = plane_words(words), i = 0;
+    __m512i parts[8];
+    for (; i + 8 <= count; i += 8) {
+        for (size_t j = 0; j < 8; j++)
+            parts[j] = bit_parts(records + rows[i + j] * stride, planes, step);
+        add_eight(parts, sums + i);
+    }
+    for (; i < count; i++)
+        sums[i] =
+            (uint32_t)_mm512_reduce_add_epi64(bit_parts(records + rows[i] * stride, planes, step));
+}
+
+#define TILE
+#define TILE_ROWS 6
+#define TILE_COLUMNS 64
+static void tile(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out) {
+    __m512i sums[TILE_ROWS][4] = {0};
+    for (size_t k = 0; k < n; k += 4, panel += 4 * TILE_COLUMNS) {
+        __m512i x0 = load(panel), x1 = load(panel + 64), x2 = load(panel + 128),
+                x3 = load(panel + 192);
+#pragma GCC unroll 6
+        for (size_t i = 0; i < TILE_ROWS; i++) {
+            int32_t four;
+            memcpy(&four, a + i * n + k, sizeof four);
+            __m512i row = _mm512_set1_epi32(four);
+            sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], row, x0);
+            sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], row, x1);
+            sums[i][2] = _mm512_dpbusd_epi32(sums[i][2], row, x2);
+            sums[i][3] = _mm512_dpbusd_epi32(sums[i][3], row, x3);
+        }
+    }
+    for (size_t i = 0; i < TILE_ROWS; i++)
+        for (size_t j = 0; j < 4; j++)
+            _mm512_storeu_si512(out + i * TILE_COLUMNS + j * 16, sums[i][j]);
+}
+
+#define ABOVE
+static size_t above(const TileRow *row, size_t columns, float *values, uint16_t *at) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512 scale = _mm512_set1_ps(row->row_scale), least = _mm512_set1_ps(row->threshold);
+    size_t count = 0;
+    for (size_t j = 0; j < columns; j += 16) {
+        __m512i dots = _mm512_sub_epi32(load(row->dots + j), load(row->offset + j));
+        __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_loadu_ps(row->scale + j));
+        x = _mm512_sub_ps(_mm512_mul_ps(x, scale), _mm512_loadu_ps(row->half + j));
+        __mmask16 mask = _mm512_cmp_ps_mask(x, least, _CMP_GT_OQ);
+        if (j + 16 > columns) mask &= (__mmask16)((1u << (columns - j)) - 1);
+        if (!mask) continue;
+        __m512i found = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)j));
+        _mm512_mask_compressstoreu_ps(values + count, mask, x);
+        __m256i narrow = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, found));
+        size_t n = (size_t)__builtin_popcount(mask);
+        _mm256_mask_storeu_epi16(at + count, (__mmask16)((1u << n) - 1), narrow);
+        count += n;
+    }
+    return count;
+}
+
+#define BITS_OF
+static inline uint64_t bits_of(const uint8_t bytes[64], int bit) {
+    return _mm512_movepi8_mask(_mm512_sll_epi16(load(bytes), _mm_cvtsi32_si128(7 - bit)));
+}
+
 #define KERNELS kernels_avx512
 #define NAME "avx512"
 #include "vector/kernels_body.h"
+#endif

@@ -27,6 +27,9 @@ extern const Option index_options[];
 /* Scans every bucket for indexes and maps their champions; a broken one is kept and says why. */
 bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **out, Err *err);
 void indexes_close(Indexes **indexes);
+/* The most memory that building one graph may take; half of the machine's when it is not called.
+ * Before builds start. */
+void indexes_limit_build(Indexes *indexes, int64_t bytes_max);
 
 /* Checks what can be checked at once, so that a bad request is answered before a job starts. */
 bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err);

@@ -7,9 +7,9 @@
 #define DIMENSIONS 32
 
 typedef struct Data {
-    float *rows, *bias;
-    uint32_t *links;
-    Text entries;
+    float *rows;
+    Vectors vectors;
+    GraphParts parts;
     Graph graph;
 } Data;
 
@@ -19,11 +19,10 @@ static float uniform(void) {
     return (float)(state >> 40) / (float)(1 << 24) - 0.5f;
 }
 
-/* Points around `clusters` centres; l2 sets the bias of that metric, else length 1. */
+/* Points around `clusters` centres, at length 1 unless the metric is L2. */
 static void make(Data *data, size_t count, size_t clusters, bool l2) {
     float *centres = malloc(clusters * DIMENSIONS * sizeof *centres);
-    *data = (Data){.rows = aligned_alloc(64, count * DIMENSIONS * sizeof(float)),
-                   .bias = calloc(count, sizeof(float))};
+    *data = (Data){.rows = aligned_alloc(64, count * DIMENSIONS * sizeof(float))};
     state = 42;
     for (size_t i = 0; i < clusters * DIMENSIONS; i++) centres[i] = uniform() * 2;
     for (size_t row = 0; row < count; row++) {
@@ -32,53 +31,53 @@ static void make(Data *data, size_t count, size_t clusters, bool l2) {
             x[d] = centres[row % clusters * DIMENSIONS + d] + uniform();
             norm += x[d] * x[d];
         }
-        if (l2) data->bias[row] = norm / 2;
         for (size_t d = 0; !l2 && d < DIMENSIONS; d++) x[d] /= sqrtf(norm);
     }
     free(centres);
-    data->graph.vectors = (Vectors){data->rows, data->bias, count, DIMENSIONS};
+    data->vectors = (Vectors){data->rows, count, DIMENSIONS, DIMENSIONS, l2};
+}
+
+static void build_with(Data *data, int threads, int m, int ef_construction) {
+    Err err = {0};
+    GraphBuild options = {
+        .vectors = data->vectors, .m = m, .ef_construction = ef_construction, .threads = threads};
+    graph_parts_close(&data->parts);
+    CHECK_OK(graph_build(&options, &data->parts, &err));
+    data->graph = graph_of(&data->parts, &data->vectors);
 }
 
 static void build(Data *data, int threads) {
-    Err err = {0};
-    GraphBuild options = {
-        .vectors = data->graph.vectors, .m = 12, .ef_construction = 120, .threads = threads};
-    free(data->links);
-    text_clear(&data->entries);
-    data->links = malloc((data->graph.vectors.count + 1) * graph_degree(12) * sizeof(uint32_t));
-    CHECK_OK(graph_build(&options, data->links, &data->entries, &err));
-    data->graph.links = data->links;
-    data->graph.degree = graph_degree(12);
-    data->graph.entries = (const uint32_t *)data->entries.data;
-    data->graph.entry_count = data->entries.len / sizeof(uint32_t);
+    build_with(data, threads, 12, 120);
 }
 
 static void unmake(Data *data) {
     free(data->rows);
-    free(data->bias);
-    free(data->links);
-    text_close(&data->entries);
+    graph_parts_close(&data->parts);
+}
+
+static size_t search(const Data *data, const float *query, size_t k, size_t ef,
+                     const RowSet *allowed, Hit *hits) {
+    GraphScratch *scratch = graph_scratch_open();
+    GraphQuery options = {query, k, ef, allowed};
+    size_t count = graph_search(&data->graph, &options, scratch, hits);
+    graph_scratch_close(&scratch);
+    return count;
 }
 
 /* Share of the exact 10 nearest that the walk finds, for queries beside the data. */
 static double recall(const Data *data, size_t ef, const RowSet *allowed) {
-    GraphScratch *scratch = graph_scratch_open(data->graph.vectors.count);
-    Hit *found = malloc(ef * sizeof *found);
-    Hit exact[10];
+    Hit exact[10], found[10];
     size_t hits = 0, total = 0;
     for (int q = 0; q < 100; q++) {
         _Alignas(64) float query[DIMENSIONS];
-        const float *near =
-            vectors_row(&data->graph.vectors, (size_t)q * 37 % data->graph.vectors.count);
+        const float *near = vectors_row(&data->vectors, (size_t)q * 37 % data->vectors.count);
         for (size_t d = 0; d < DIMENSIONS; d++) query[d] = near[d] + uniform() / 4;
-        size_t want = exact_search(&data->graph.vectors, query, 10, allowed, exact);
-        size_t got = graph_search(&data->graph, query, ef, allowed, scratch, found);
+        size_t want = exact_search(&data->vectors, query, 10, allowed, exact);
+        size_t got = search(data, query, 10, ef, allowed, found);
         for (size_t i = 0; i < MIN(got, want); i++)
             hits += found[i].score >= exact[want - 1].score - 1e-6f;
         total += want;
     }
-    free(found);
-    graph_scratch_close(&scratch);
     return (double)hits / (double)total;
 }
 
@@ -88,7 +87,7 @@ TEST("recall@10 is at least 0.99 at ef 100 for the cosine and for L2") {
         make(&data, 5000, 20, l2);
         build(&data, 2);
         double found = recall(&data, 100, NULL);
-        if (found < 0.99) kit_fail(__FILE__, __LINE__, "recall is %.3f", found);
+        if (found < 0.99) kit_fail(__FILE__, __LINE__, "recall is %.3f %d", found, l2);
     }
 }
 
@@ -104,26 +103,39 @@ TEST("a walk under a filter answers only what is allowed, and finds it") {
     make(&data, 5000, 20, false);
     build(&data, 2);
     RowSet set = {.bits = calloc(5000 / 64 + 1, sizeof(uint64_t))};
-    for (size_t row = 0; row < 5000; row += 7) set.bits[row / 64] |= 1ull << row % 64, set.count++;
-    CHECK(recall(&data, 400, &set) > 0.97);
-    GraphScratch *scratch = graph_scratch_open(5000);
+    for (size_t row = 0; row < 5000; row++)
+        if (row % 4) set.bits[row / 64] |= 1ull << row % 64, set.count++;
+    double found = recall(&data, 80, &set);
+    if (found < 0.97) kit_fail(__FILE__, __LINE__, "recall is %.3f", found);
     Hit hits[50];
-    size_t count = graph_search(&data.graph, data.rows, 50, &set, scratch, hits);
-    for (size_t i = 0; i < count; i++) CHECK(hits[i].row % 7 == 0);
-    graph_scratch_close(&scratch);
+    size_t count = search(&data, data.rows, 50, 80, &set, hits);
+    CHECK_INT(count, 50);
+    for (size_t i = 0; i < count; i++) CHECK(hits[i].row % 4 != 0);
     free(set.bits);
 }
 
 TEST("the graph does not depend on the number of threads") {
+    OWNED(unmake) Data one, three;
+    make(&one, 3000, 5, false);
+    make(&three, 3000, 5, false);
+    build(&one, 1);
+    build(&three, 3);
+    CHECK(!memcmp(one.parts.rows, three.parts.rows, 3000 * sizeof(uint32_t)));
+    CHECK(!memcmp(one.parts.links, three.parts.links, 3000 * one.parts.degree * sizeof(uint32_t)));
+    CHECK_INT(one.parts.entry_count, three.parts.entry_count);
+}
+
+TEST("more links and more effort find more with the same beam") {
     OWNED(unmake) Data data;
-    make(&data, 3000, 5, false);
-    build(&data, 1);
-    size_t size = 3000 * graph_degree(12) * sizeof(uint32_t);
-    uint32_t *once = malloc(size);
-    memcpy(once, data.links, size);
-    build(&data, 3);
-    CHECK(!memcmp(once, data.links, size));
-    free(once);
+    make(&data, 8000, 1, false);
+    build_with(&data, 2, 4, 10);
+    double least = recall(&data, 20, NULL);
+    build_with(&data, 2, 16, 10);
+    double linked = recall(&data, 20, NULL);
+    build_with(&data, 2, 16, 400);
+    double most = recall(&data, 20, NULL);
+    if (least >= linked || linked >= most)
+        kit_fail(__FILE__, __LINE__, "recalls are %.3f, %.3f, %.3f", least, linked, most);
 }
 
 TEST("every row is reached, duplicates and zero vectors too") {
@@ -133,53 +145,89 @@ TEST("every row is reached, duplicates and zero vectors too") {
         memcpy(data.rows + row * DIMENSIONS, data.rows, DIMENSIONS * sizeof(float));
     memset(data.rows + 1200 * DIMENSIONS, 0, 100 * DIMENSIONS * sizeof(float));
     build(&data, 2);
-    GraphScratch *scratch = graph_scratch_open(2000);
     Hit *hits = malloc(2000 * sizeof *hits);
-    CHECK_INT(graph_search(&data.graph, data.rows, 2000, NULL, scratch, hits), 2000);
+    CHECK_INT(search(&data, data.rows, 2000, 2000, NULL, hits), 2000);
+    CHECK(data.graph.entry_count < 200);
     free(hits);
-    graph_scratch_close(&scratch);
+}
+
+TEST("rows that are all the same are found, as many as are asked for") {
+    OWNED(unmake) Data data;
+    make(&data, 3000, 1, false);
+    for (size_t row = 1; row < 3000; row++)
+        memcpy(data.rows + row * DIMENSIONS, data.rows, DIMENSIONS * sizeof(float));
+    build(&data, 2);
+    Hit *hits = malloc(3000 * sizeof *hits);
+    CHECK_INT(search(&data, data.rows, 100, 100, NULL, hits), 100);
+    CHECK_INT(search(&data, data.rows, 3000, 3000, NULL, hits), 3000);
+    CHECK(data.graph.entry_count < 200);
+    free(hits);
 }
 
 TEST("no rows, one row, and fewer rows than links are graphs as well") {
     for (size_t count = 0; count < 8; count++) {
         OWNED(unmake) Data data;
         make(&data, MAX(count, 1), 1, false);
-        data.graph.vectors.count = count;
+        data.vectors.count = count;
         build(&data, 2);
-        GraphScratch *scratch = graph_scratch_open(count);
         Hit hits[8];
-        CHECK_INT(graph_search(&data.graph, data.rows, 8, NULL, scratch, hits), count);
-        graph_scratch_close(&scratch);
+        CHECK_INT(search(&data, data.rows, 8, 8, NULL, hits), count);
     }
 }
 
-TEST("links that lead nowhere are not followed") {
+TEST("links, rows and entries that lead nowhere are not followed") {
     OWNED(unmake) Data data;
     make(&data, 100, 1, false);
     build(&data, 1);
-    for (size_t i = 0; i < 100 * graph_degree(12); i += 3) data.links[i] = 1000000 + (uint32_t)i;
-    GraphScratch *scratch = graph_scratch_open(100);
+    for (size_t i = 0; i < 100 * data.parts.degree; i += 3)
+        data.parts.links[i] = 1000000 + (uint32_t)i;
+    for (size_t i = 0; i < 100; i += 5) data.parts.rows[i] = 100 + (uint32_t)i;
+    data.parts.entries[0] = UINT32_MAX - 1;
     Hit hits[10];
-    size_t count = graph_search(&data.graph, data.rows, 10, NULL, scratch, hits);
+    size_t count = search(&data, data.rows, 10, 10, NULL, hits);
     for (size_t i = 0; i < count; i++) CHECK(hits[i].row < 100);
-    graph_scratch_close(&scratch);
+}
+
+typedef struct Watched {
+    double last;
+    int calls;
+} Watched;
+
+static void watch(void *context, double share) {
+    Watched *watched = context; /* one thread builds: no call comes beside another */
+    watched->calls += share >= watched->last && share <= 1;
+    watched->last = share;
 }
 
 static bool always(void *context) {
     return context != NULL;
 }
 
+TEST("progress grows from 0 to 1") {
+    OWNED(unmake) Data data;
+    Watched watched = {0};
+    Err err = {0};
+    make(&data, 3000, 5, false);
+    GraphBuild options = {.vectors = data.vectors,
+                          .m = 12,
+                          .ef_construction = 120,
+                          .threads = 1,
+                          .progress = watch,
+                          .context = &watched};
+    CHECK_OK(graph_build(&options, &data.parts, &err));
+    CHECK(watched.calls > 20 && watched.last == 1);
+}
+
 TEST("a build that is cancelled says so") {
     OWNED(unmake) Data data;
     Err err = {0};
     make(&data, 3000, 5, false);
-    GraphBuild options = {.vectors = data.graph.vectors,
+    GraphBuild options = {.vectors = data.vectors,
                           .m = 12,
                           .ef_construction = 120,
                           .threads = 2,
                           .cancelled = always,
                           .context = &data};
-    data.links = malloc(3000 * graph_degree(12) * sizeof(uint32_t));
-    CHECK(!graph_build(&options, data.links, &data.entries, &err));
+    CHECK(!graph_build(&options, &data.parts, &err));
     CHECK_INT(err.kind, LH_CANCELLED);
 }

@@ -13,14 +13,19 @@ static Bytes raw(const void *data, size_t size) {
 
 /* Two rows of 16 floats that link to each other. */
 static void write_file(const char *path) {
-    static const float vectors[32] = {1, [17] = 1}, bias[2] = {0};
+    static const float vectors[32] = {1, [17] = 1}, model[64 * (1 + CODE_CENTROIDS)];
     static const uint32_t links[4] = {1, GRAPH_NONE, 0, GRAPH_NONE}, entries[1] = {0};
+    static const uint32_t rows[2] = {1, 0};
+    static const uint8_t records[2 * 64], fine[2 * 32];
     static const uint32_t chunks[2] = {0, 3};
     static const uint64_t id_ends[2] = {1, 3}, text_ends[2] = {5, 9};
     const Bytes sections[SECTION_COUNT] = {raw(vectors, sizeof vectors),
-                                           raw(bias, sizeof bias),
+                                           raw(rows, sizeof rows),
                                            raw(links, sizeof links),
                                            raw(entries, sizeof entries),
+                                           raw(records, sizeof records),
+                                           raw(fine, sizeof fine),
+                                           raw(model, sizeof model),
                                            raw(chunks, sizeof chunks),
                                            raw(id_ends, sizeof id_ends),
                                            raw("abb", 3),
@@ -58,6 +63,7 @@ TEST("what is written is read back, and checksums hold") {
     Graph graph = index_file_graph(&file);
     CHECK_INT(graph.entry_count, 1);
     CHECK(vectors_row(&graph.vectors, 1)[1] == 1);
+    CHECK_INT(graph.rows[0], 1);
 }
 
 TEST("a file that is cut anywhere is refused or fails its checksums, and reading it does not "
@@ -90,14 +96,18 @@ TEST("any byte of the header that changes is noticed") {
     }
 }
 
-TEST("a version that this program does not know is refused by number") {
+TEST("an older or a newer version is refused by number, and says to build again") {
     const char *path = fresh_file();
     OWNED(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint32_t version = 7;
-    IndexFile file = {0};
-    CHECK(pwrite(fd, &version, 4, offsetof(IndexHeader, version)) == 4);
-    CHECK(!index_file_open(path, &file, &err));
-    CHECK(err.kind == LH_IMPOSSIBLE && strstr(err.message, "version 7"));
+    for (uint32_t version = 0; version < 8; version++) {
+        IndexFile file = {0};
+        char expected[32];
+        if (version == INDEX_FILE_VERSION) continue;
+        snprintf(expected, sizeof expected, "version %u ", version);
+        CHECK(pwrite(fd, &version, 4, offsetof(IndexHeader, version)) == 4);
+        CHECK(!index_file_open(path, &file, &err) && err.kind == LH_IMPOSSIBLE);
+        CHECK(strstr(err.message, expected) && strstr(err.message, "build it again"));
+    }
 }
 
 TEST("text offsets that point outside are empty texts") {
