@@ -76,6 +76,8 @@ static bool open_parts(App *app, const Settings *settings, const char *config_pa
         return err_while(err, "vector");
     if (settings->limits.index_build_mib)
         indexes_limit_build(app->indexes, settings->limits.index_build_mib << 20);
+    if (!agent_open(&settings->agent, app->indexes, app->catalog, &app->agent, err))
+        return err_while(err, "agent");
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
 }
 
@@ -106,6 +108,7 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     app->ingest = settings.ingest.limits;
     if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
     if (options->checking) set_checking(app, &settings.storage);
+    settings.agent.enabled &= !options->checking;
     const char *path =
         options->config_path.len ? arena_cstr(&app->arena, options->config_path) : NULL;
     if (!open_parts(app, &settings, path, err)) return false;
@@ -120,6 +123,7 @@ void app_close(App **app) {
     if (!*app) return;
     watch_folder_close(&(*app)->watch);
     jobs_close(&(*app)->jobs);
+    agent_close(&(*app)->agent);
     indexes_close(&(*app)->indexes);
     embedder_close(&(*app)->embedder);
     engine_close(&(*app)->engine);

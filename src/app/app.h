@@ -28,6 +28,7 @@ typedef struct App {
     Catalog *catalog;
     Engine *engine;
     Indexes *indexes;
+    Agent *agent;
     Embedder *embedder; /* for /ai/embed */
     Jobs *jobs;
     HttpOptions http; /* what the gateway listens with */

@@ -274,7 +274,9 @@ bool settings_read(const AppOptions *options, Config **config, Arena *arena, Set
            read_ingest(*config, out, err) &&
            config_section(*config, "query", query_options, &out->query, err) &&
            config_section(*config, "limits", limits_options, &out->limits, err) &&
-           config_section(*config, "ai", ai_options, &out->ai, err) && config_finish(*config, err);
+           config_section(*config, "ai", ai_options, &out->ai, err) &&
+           config_section(*config, "agent", agent_options, &out->agent, err) &&
+           config_finish(*config, err);
 }
 
 static void template_section(FILE *to, const char *section, const Option *options) {
@@ -309,5 +311,6 @@ void app_config_template(FILE *to) {
     template_section(to, "query", query_options);
     template_section(to, "limits", limits_options);
     template_section(to, "ai", ai_options);
+    template_section(to, "agent", agent_options);
     template_section(to, "log", log_options);
 }

@@ -47,6 +47,7 @@ typedef struct Settings {
     QuerySettings query;
     LimitsSettings limits;
     AiSettings ai;
+    AgentOptions agent;
     HttpOptions http;
     LogLevel log_level;
     bool log_json;

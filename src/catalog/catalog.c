@@ -370,8 +370,8 @@ void catalog_subscribe(Catalog *catalog, CatalogListener *listener, void *contex
 }
 
 void catalog_publish(Catalog *catalog, CatalogEventKind kind, const DatasetName *name,
-                     int64_t version) {
-    CatalogEvent event = {kind, str_from(name->shown), version};
+                     int64_t version, Text *enqueued) {
+    CatalogEvent event = {kind, str_from(name->shown), version, enqueued};
     for (size_t i = 0; i < catalog->listener_count; i++)
         catalog->listeners[i].call(catalog->listeners[i].context, &event);
 }

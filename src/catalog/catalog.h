@@ -115,6 +115,7 @@ typedef struct Commit {
     const Property *properties;
     size_t property_count;
     Lineage lineage;
+    Text *enqueued; /* of the event, see CatalogEvent; may be NULL */
 } Commit;
 /* Checks mode against what exists and gives the field ids that the new files must carry: those of
  * the existing columns by name, new ones above last-column-id. On append the schema must agree
@@ -164,6 +165,8 @@ typedef struct CatalogEvent {
     CatalogEventKind kind;
     Str dataset;
     int64_t version;
+    Text *enqueued; /* a listener adds what it will work on because of this, JSON strings with
+                       commas between; NULL: nobody asks */
 } CatalogEvent;
 typedef void CatalogListener(void *context, const CatalogEvent *event);
 void catalog_subscribe(Catalog *catalog, CatalogListener *listener,

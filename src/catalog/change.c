@@ -140,8 +140,8 @@ bool catalog_commit(Catalog *catalog, const Commit *commit, int64_t *version, Er
         !change_run(catalog, &name, &change, version, err))
         return false;
     /* A replace of what was not there made it. */
-    catalog_publish(catalog, *version == 1 ? DATASET_CREATED : kinds[commit->mode], &name,
-                    *version);
+    catalog_publish(catalog, *version == 1 ? DATASET_CREATED : kinds[commit->mode], &name, *version,
+                    commit->enqueued);
     return true;
 }
 
@@ -202,6 +202,6 @@ bool catalog_rollback(Catalog *catalog, Str dataset, int64_t version, int64_t *n
     if (!name_existing(catalog, dataset, &name, err) ||
         !change_run(catalog, &name, &change, new_version, err))
         return false;
-    catalog_publish(catalog, DATASET_REPLACED, &name, *new_version);
+    catalog_publish(catalog, DATASET_REPLACED, &name, *new_version, NULL);
     return true;
 }

@@ -66,6 +66,6 @@ bool catalog_drop(Catalog *catalog, Str dataset, bool purging, Err *err) {
     pthread_mutex_lock(&entry->commit);
     bool ok = drop_locked(catalog, entry, purging, err);
     pthread_mutex_unlock(&entry->commit);
-    if (ok) catalog_publish(catalog, DATASET_DROPPED, &name, version);
+    if (ok) catalog_publish(catalog, DATASET_DROPPED, &name, version, NULL);
     return ok;
 }

@@ -56,4 +56,4 @@ bool dataset_missing(Catalog *catalog, const DatasetName *name, Err *err);
 /* Whether a new dataset may live there: LH_IMPOSSIBLE "no_conditional_writes". */
 bool home_check(Catalog *catalog, Bucket *home, Err *err);
 void catalog_publish(Catalog *catalog, CatalogEventKind kind, const DatasetName *name,
-                     int64_t version);
+                     int64_t version, Text *enqueued);

@@ -120,3 +120,31 @@ bool promotion_rollback(App *app, Call *call, Err *err) {
     answer_json(call, 200, &text);
     return true;
 }
+
+static bool answer_status(App *app, Call *call, int status) {
+    Text text = {0};
+    agent_write(app->agent, &(JsonWriter){.out = &text});
+    answer_json(call, status, &text);
+    return true;
+}
+
+bool agent_status(App *app, Call *call, Err *err) {
+    (void)err;
+    return answer_status(app, call, 200);
+}
+
+bool agent_post_enqueue(App *app, Call *call, Err *err) {
+    return agent_enqueue(app->agent, call->params[0], err) && answer_status(app, call, 202);
+}
+
+bool agent_post_pause(App *app, Call *call, Err *err) {
+    (void)err;
+    agent_pause(app->agent, true);
+    return answer_status(app, call, 200);
+}
+
+bool agent_post_resume(App *app, Call *call, Err *err) {
+    (void)err;
+    agent_pause(app->agent, false);
+    return answer_status(app, call, 200);
+}

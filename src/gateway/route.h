@@ -88,6 +88,7 @@ Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, vector_search;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
+Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 
 /* Option tables of the handlers' query strings and bodies, beside the handlers. */

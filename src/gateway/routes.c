@@ -66,6 +66,10 @@ const Route routes[] = {
     {HTTP_GET,    "/vectors/promotions/{index}",   promotion_get,  "an index's champion, and those before it", ROUTE_POOL},
     {HTTP_POST,   "/vectors/promotions/{index}",   promotion_post, "make a trial's configuration the champion", ROUTE_POOL, BODY(promote_body, PromoteBody)},
     {HTTP_POST,   "/vectors/promotions/{index}/rollback", promotion_rollback, "go back to the champion before", ROUTE_POOL},
+    {HTTP_GET,    "/vectors/agent/status",          agent_status,       "what the agent does, did, and why", ROUTE_POOL},
+    {HTTP_POST,   "/vectors/agent/enqueue/{index}", agent_post_enqueue, "let the agent tune an index next", ROUTE_POOL},
+    {HTTP_POST,   "/vectors/agent/pause",           agent_post_pause,   "stop the agent, and the trial that it runs", ROUTE_POOL},
+    {HTTP_POST,   "/vectors/agent/resume",          agent_post_resume,  "let it go on", ROUTE_POOL},
     {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_POOL, BODY(search_options, Search), QUERY(search_query, Search)},
     {0},
 };

@@ -10,6 +10,7 @@ void landing_close(Landing *landing) {
     if (landing->staged[0]) unlink(landing->staged);
     bucket_release(&landing->home);
     text_close(&landing->warnings);
+    text_close(&landing->enqueued);
     arena_close(&landing->arena);
 }
 
@@ -118,6 +119,7 @@ static bool commit(Landing *landing, Err *err) {
                      .bucket = landing->home_name,
                      .mode = landing->mode,
                      .widen = landing->widen,
+                     .enqueued = &landing->enqueued,
                      .schema = landing->schema,
                      .files = &landing->data,
                      .file_count = landing->adopted,
@@ -175,6 +177,7 @@ void landing_write(const Landing *landing, Text *result) {
     jw_end(&w);
     jw_name(&w, "agent_enqueued");
     jw_array(&w);
+    if (landing->enqueued.len) jw_raw(&w, text_str(&landing->enqueued));
     jw_end(&w);
     write_warnings(landing, &w);
     jw_end(&w);

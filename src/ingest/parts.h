@@ -145,6 +145,7 @@ typedef struct Landing {
     Lineage lineage; /* system, source, query, bytes and duration are the caller's */
     int64_t version;
     Text warnings; /* JSON strings, commas between */
+    Text enqueued; /* indexes that will be tuned because of it, likewise */
     Arena arena;
 } Landing;
 void landing_close(Landing *landing); /* removes what is staged */

@@ -53,3 +53,14 @@ bool config_equal(Str backend, const IndexConfig *a, const IndexConfig *b) {
     size_t build;
     return same_values(config_options(backend, &build), SIZE_MAX, *a, *b);
 }
+
+const ConfigAxis *config_axes(Str backend, size_t *count) {
+    static const ConfigAxis hnsw_axes[] = {
+        {&hnsw_options[0], 4,  64  },
+        {&hnsw_options[1], 40, 640 },
+        {&hnsw_options[2], 16, 1024},
+    };
+    (void)backend;
+    *count = COUNT(hnsw_axes);
+    return hnsw_axes;
+}

@@ -16,3 +16,11 @@ void config_write(Str backend, const IndexConfig *config, JsonWriter *w); /* an 
 bool config_same_build(Str backend, const IndexConfig *a, const IndexConfig *b);
 bool config_equal(Str backend, const IndexConfig *a, const IndexConfig *b);
 int64_t *config_value(const Option *option, IndexConfig *config);
+
+/* A value that the agent moves, on a grid of powers of two and those halfway: low, 1.5 low, 2 low,
+ * 3 low, ... up to high. */
+typedef struct ConfigAxis {
+    const Option *option;
+    int64_t low, high;
+} ConfigAxis;
+const ConfigAxis *config_axes(Str backend, size_t *count);

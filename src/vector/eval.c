@@ -108,7 +108,7 @@ static bool answer_all(IndexEntry *entry, EvalSet *set, Arena *arena, Err *err) 
     parallel_for(parallel_threads(), set->query_count, 1, answer_range, &all);
     for (size_t i = 0; i < set->query_count; i++)
         move_answers(&set->queries[i], &all.arenas[i], arena);
-    set->build = entry->meta.build;
+    set->rows = index_rows(entry);
     if (all.err.kind != LH_OK) return *err = all.err, false;
     return true;
 }
@@ -247,7 +247,7 @@ static void write_set(const IndexEntry *entry, const EvalSet *set, bool queries,
     jw_member_int(w, "format", EVAL_FORMAT);
     jw_member_text(w, "index", entry->meta.index);
     jw_member_text(w, "name", set->name);
-    jw_member_text(w, "build", set->build);
+    jw_member_text(w, "rows", set->rows);
     jw_member_int(w, "count", (int64_t)set->query_count);
     jw_member_int(w, "depth", EVAL_DEPTH);
     jw_member_time(w, "created_at", set->created_ms);
@@ -295,7 +295,7 @@ static bool read_set(IndexEntry *entry, Str name, const Json *json, Arena *arena
     if (json_get_int(json, "format", 0) != EVAL_FORMAT || !queries || queries->kind != JSON_ARRAY ||
         queries->len > EVAL_QUERIES_MAX)
         return corrupt(name, err);
-    *out = (EvalSet){.name = name, .build = json_get_text(json, "build", (Str){0})};
+    *out = (EvalSet){.name = name, .rows = json_get_text(json, "rows", (Str){0})};
     clock_read(json_get_text(json, "created_at", (Str){0}), &out->created_ms);
     out->queries = arena_array(arena, EvalQuery, queries->len + 1);
     for (; out->query_count < queries->len; out->query_count++) {
@@ -326,7 +326,7 @@ bool eval_load(Indexes *indexes, IndexEntry *entry, Str name, Arena *arena, Eval
                         SHOW(entry->meta.index), SHOW(name), SHOW(entry->meta.index), SHOW(name));
     if (!json_read(str_of(text), arena, &json, err)) return corrupt(name, err);
     if (!read_set(entry, name, json, arena, out, err)) return false;
-    if (str_equal(out->build, entry->meta.build)) return true;
+    if (str_equal(out->rows, index_rows(entry))) return true;
     return answer_all(entry, out, arena, err) && store_set(indexes, entry, out, err);
 }
 

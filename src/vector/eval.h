@@ -23,7 +23,7 @@ typedef struct EvalQuery {
 } EvalQuery;
 
 typedef struct EvalSet {
-    Str name, build; /* build: whose rows the answers are of */
+    Str name, rows; /* rows: that the answers are of, index_rows */
     int64_t created_ms;
     EvalQuery *queries;
     size_t query_count;

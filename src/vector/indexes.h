@@ -38,6 +38,7 @@ struct Indexes {
     size_t building_count;
     int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
+    atomic_int searching; /* now */
 };
 
 /* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
@@ -57,6 +58,10 @@ bool indexes_hold(Indexes *indexes, Str name, Err *err);
 /* All entries, held. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
+/* Names the rows that the entry holds: another configuration leaves it, other rows change it. */
+static inline Str index_rows(const IndexEntry *entry) {
+    return entry->meta.vectors;
+}
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

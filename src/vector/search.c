@@ -37,9 +37,17 @@ typedef struct Run {
     Hit *hits;
     size_t count;
     int64_t embed_us, search_us;
+    bool noted; /* among those that are searching */
 } Run;
 
+static void note_search(Run *run) {
+    atomic_fetch_add(&run->indexes->searches, 1);
+    atomic_fetch_add(&run->indexes->searching, 1);
+    run->noted = true;
+}
+
 static void run_close(Run *run) {
+    if (run->noted) atomic_fetch_sub(&run->indexes->searching, 1);
     index_entry_release(&run->entry);
     arena_close(&run->arena);
 }
@@ -324,7 +332,7 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     int64_t started = clock_us();
     JsonWriter w = {.out = result};
     if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
-    atomic_fetch_add(&indexes->searches, 1);
+    note_search(&run);
     if (!make_query(&run, err) || !make_filter(&run, err) || !search_hits(&run, err)) return false;
     if (!fetch_rows(&run, &lines, err) || !read_lines(&run, text_str(&lines), &rows, err))
         return false;

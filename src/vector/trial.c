@@ -14,7 +14,7 @@ void trial_write(Str backend, const Trial *trial, JsonWriter *w) {
     jw_name(w, "config");
     config_write(backend, &trial->config, w);
     jw_member_text(w, "eval", trial->eval);
-    jw_member_text(w, "build", trial->build);
+    jw_member_text(w, "rows", trial->rows);
     jw_member_int(w, "k", trial->k);
     jw_member_real(w, "recall", trial->measured.recall);
     jw_member_real(w, "p50_us", trial->measured.p50_us);
@@ -37,7 +37,7 @@ bool trial_read(Str backend, Bytes record, Trial *out, Arena *arena, Err *err) {
     if (!json_read(str_of(record), arena, &json, err)) return false;
     *out = (Trial){.number = json_get_int(json, "trial", 0),
                    .eval = json_get_text(json, "eval", (Str){0}),
-                   .build = json_get_text(json, "build", (Str){0}),
+                   .rows = json_get_text(json, "rows", (Str){0}),
                    .k = json_get_int(json, "k", 0),
                    .measured.recall = real(json, "recall"),
                    .measured.p50_us = real(json, "p50_us"),
@@ -126,7 +126,7 @@ static bool run_one(Running *r, const IndexConfig *config, Err *err) {
     const IndexMeta *meta = &r->entry->meta;
     Trial trial = {.config = *config,
                    .eval = r->run->eval,
-                   .build = meta->build,
+                   .rows = index_rows(r->entry),
                    .k = r->run->k,
                    .build_ms = (double)meta->build_ms};
     Index *index = r->entry->index;

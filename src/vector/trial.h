@@ -10,7 +10,7 @@
 typedef struct Trial {
     int64_t number;
     IndexConfig config;
-    Str eval, build; /* build: whose rows were searched */
+    Str eval, rows; /* rows: that were searched, index_rows */
     int64_t k;
     Measured measured;
     double build_ms;

@@ -105,6 +105,32 @@ bool index_rollback(Indexes *indexes, Str index, Job *job, Text *result, Err *er
 bool promotions_write(Indexes *indexes, Text *result, Err *err);
 bool index_promotions_write(Indexes *indexes, Str index, Text *result, Err *err);
 
+/* The agent that tunes indexes by itself: one thread, at the lowest priority, that takes an index
+ * from a queue, tries configurations on it (propose.h), and promotes one that is quicker and finds
+ * as much. It works while nobody waits for a search, within a number of trials an hour, and on one
+ * index only while it holds the lease vectors/<index>/agent.lease, so that two servers do not tune
+ * one index at once. What it tried is in the index's journal, so that a restart goes on from there.
+ * Thread rule: everything here is thread safe. */
+typedef struct AgentOptions { /* [agent] */
+    bool enabled;
+    int64_t period_s; /* between looks at every index; 0: none */
+    int64_t max_trials_per_hour, cooldown_s, trials_per_visit, lease_s;
+    double min_recall, min_gain;
+    int64_t k, sample; /* queries of the eval set that it makes where there is none named `eval` */
+    Str eval;
+} AgentOptions;
+extern const Option agent_options[];
+
+typedef struct Agent Agent;
+/* Subscribes to the catalog: what is written to a dataset wakes the agent for its indexes. */
+bool agent_open(const AgentOptions *options, Indexes *indexes, Catalog *catalog, Agent **out,
+                Err *err);
+void agent_close(Agent **agent); /* cancels a trial that runs */
+/* LH_CONFLICT "agent_disabled"; LH_MISSING "index_not_found". */
+bool agent_enqueue(Agent *agent, Str index, Err *err);
+void agent_pause(Agent *agent, bool paused); /* a trial that runs is given up */
+void agent_write(Agent *agent, JsonWriter *w);
+
 typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;
 } VectorCounts;
