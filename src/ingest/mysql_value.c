@@ -504,7 +504,6 @@ static bool time_time(MyCell *cell, MyBytes *in, size_t row, Err *err) {
 static bool text_string(MyCell *cell, MyBytes *in, size_t row, Err *err) {
     Str text;
     if (!take_text(in, &text)) return malformed(cell->column, err);
-    if (!str_is_utf8(text)) return misfit(cell->column, "UTF-8", err);
     return vector_bytes(cell->vector, row, text), true;
 }
 

@@ -26,7 +26,6 @@ typedef enum PgLoss {
     LOSS_BOUNDS,  /* the value is there all the same */
     LOSS_COUNTED, /* how many of them are counted, as warnings */
     LOSS_MALFORMED = LOSS_COUNTED,
-    LOSS_NOT_UTF8,
     LOSS_DIMENSIONS,
 } PgLoss;
 extern const char *const pg_loss_words[LOSS_COUNTED];
