@@ -605,6 +605,41 @@ bool my_row_decode(MyRow *row, Bytes packet, size_t at, Err *err) {
     return row_end(&in, err);
 }
 
+static bool skip_value(const MyColumn *column, MyBytes *in) {
+    const uint8_t *bytes;
+    uint64_t size = 0;
+    Str text;
+    switch (column->shape) {
+    case SHAPE_INT:
+        return take(in, (size_t)column->width, &bytes);
+    case SHAPE_UINT64:
+    case SHAPE_DOUBLE:
+        return take(in, 8, &bytes);
+    case SHAPE_FLOAT:
+        return take(in, 4, &bytes);
+    case SHAPE_YEAR:
+        return take(in, 2, &bytes);
+    case SHAPE_DATE:
+    case SHAPE_DATETIME:
+    case SHAPE_TIME:
+        return take_uint(in, 1, &size) && take(in, size, &bytes);
+    default:
+        return take_text(in, &text);
+    }
+}
+
+Str my_row_peek(const MyRow *row, Bytes packet) {
+    MyBytes in;
+    Err ignored;
+    if (!row_start(packet, row->count, &in, &ignored) || is_null(packet, row->last_column))
+        return (Str){0};
+    for (size_t i = 0; i < row->last_column; i++)
+        if (!is_null(packet, i) && !skip_value(row->cells[i].column, &in)) return (Str){0};
+    const uint8_t *from = in.at;
+    if (!skip_value(row->cells[row->last_column].column, &in)) return (Str){0};
+    return (Str){(const char *)from, (size_t)(in.at - from)};
+}
+
 bool my_row_texts(const MyColumn *columns, size_t count, Bytes packet, Arena *arena, Str *out,
                   Err *err) {
     OWNED(text_close) Text text = {0};

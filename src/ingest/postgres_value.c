@@ -389,6 +389,16 @@ static bool read_row(PgReader *reader, Bytes *rest, size_t row, Err *err) {
     return true;
 }
 
+Str pg_peek_last(const PgReader *reader, Bytes message) {
+    Bytes value = {0};
+    bool is_null = true;
+    if (message.size < 2 || be16(message.data) != reader->count + 1) return (Str){0};
+    message = (Bytes){message.data + 2, message.size - 2};
+    for (size_t i = 0; i <= reader->count; i++)
+        if (!next_value(&message, &is_null, &value)) return (Str){0};
+    return is_null ? (Str){0} : str_of(value);
+}
+
 bool pg_read(PgReader *reader, Bytes *message, size_t row, size_t room, size_t *rows, Err *err) {
     *rows = 0;
     if (!reader->has_header && !read_header(reader, message, err)) return false;
