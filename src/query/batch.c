@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAP_BLOCK_SIZE (1 << 20) /* holds the strings of most batches; longer ones get their own  \
-                                   */
+#define HEAP_BLOCK_SIZE                                                                            \
+    (1 << 20) /* holds the strings of most batches; longer ones get their own                      \
+               */
 
 /* ---- Heaps ---- */
 
