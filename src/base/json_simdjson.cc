@@ -1,6 +1,6 @@
 // The one file that sees simdjson: parses a document and hands each value, in document order, to a
 // C callback. Depth, UTF-8 and number rules are simdjson's (RFC 8259); a number beyond 64 bits is
-// refused rather than rounded.
+// refused rather than rounded. And it lends str.c its check of UTF-8.
 #include "base/json_simdjson.h"
 
 #include <simdjson.h>
@@ -72,4 +72,8 @@ extern "C" const char *json_simdjson_read(const char *text, size_t len, const Js
     } catch (const std::exception &) {
         return "out of memory";
     }
+}
+
+bool json_simdjson_is_utf8(const char *text, size_t len) {
+    return validate_utf8(text, len);
 }

@@ -24,6 +24,8 @@ typedef struct JsonVisitor {
 /* NULL on success, else what was wrong ("" when the visitor refused or it is nested too deeply). */
 const char *json_simdjson_read(const char *text, size_t len, const JsonVisitor *visit);
 
+bool json_simdjson_is_utf8(const char *text, size_t len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,11 +1,14 @@
 #include "base/str.h"
 
+#include "base/json_simdjson.h"
 #include "base/owned.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#define LONG_TEXT 64 /* from here on SIMD pays for the call */
 
 Str str_from(const char *text) {
     return (Str){text, text ? strlen(text) : 0};
@@ -127,6 +130,7 @@ static size_t utf8_sequence(const unsigned char *p, size_t left) {
 
 /* Eight bytes at once where they are ASCII. */
 bool str_is_utf8(Str text) {
+    if (text.len >= LONG_TEXT) return json_simdjson_is_utf8(text.data, text.len);
     for (size_t i = 0; i < text.len;) {
         uint64_t eight;
         if (i + 8 <= text.len && (memcpy(&eight, text.data + i, 8), true) &&

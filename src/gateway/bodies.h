@@ -47,7 +47,7 @@ typedef struct IngestQuery {
 typedef struct DbBody {
     Str dsn, table, query, dataset, mode, bucket, schema_drift, type_mapping;
     const Json *incremental, *types, *mask;
-    int64_t batch_rows, parallel;
+    int64_t batch_rows, parallel, chunk_rows;
 } DbBody;
 typedef struct PromoteBody {
     int64_t trial;

@@ -29,6 +29,13 @@ static bool read_cursor(Catalog *catalog, const DatabaseIngest *what, Arena *are
     return true;
 }
 
+/* What a user's type makes of a key may no longer tell rows apart. */
+static void check_key(Source *source, const Json *types) {
+    for (size_t i = 0; types && types->kind == JSON_OBJECT && i < types->len; i++)
+        for (size_t k = 0; k < source->key_count; k++)
+            if (str_equal(types->items[i].name, source->key[k])) source->key_count = 0;
+}
+
 bool ingest_database(Catalog *catalog, Engine *engine, Buckets *buckets, DatabaseKind kind,
                      const DatabaseIngest *what, Text *result, Err *err) {
     OWNED(arena_close) Arena arena = {0};
@@ -59,7 +66,10 @@ bool ingest_database(Catalog *catalog, Engine *engine, Buckets *buckets, Databas
         return false;
     table.cursor = request.cursor;
     table.after = request.after;
+    table.chunk_rows = what->chunk_rows;
     bool opened = kind == DATABASE_POSTGRES ? source_postgres(&request, &source, err)
                                             : source_mysql(&request, &source, err);
-    return opened && ingest_table(catalog, engine, buckets, source, &table, result, err);
+    if (!opened) return false;
+    check_key(source, what->types);
+    return ingest_table(catalog, engine, buckets, source, &table, result, err);
 }

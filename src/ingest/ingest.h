@@ -29,7 +29,8 @@ typedef bool IngestSource(void *context, void *buffer, size_t size, size_t *got,
 bool ingest_file(Catalog *catalog, Engine *engine, Buckets *buckets, const IngestFile *file,
                  IngestSource *source, void *source_context, Text *result, Err *err);
 
-/* A table or a query of a database into one version of a dataset, or nothing of it (database.c). */
+/* A table or a query of a database into one version of a dataset, or nothing of it; incrementally,
+ * into one version a chunk (database.c). */
 #define DATABASE_PARTS_MAX 16
 typedef enum DatabaseKind { DATABASE_POSTGRES, DATABASE_MYSQL } DatabaseKind;
 typedef struct IngestLimits {
@@ -45,6 +46,7 @@ typedef struct DatabaseIngest {
     const Json *incremental;  /* {"column","after"?}, or NULL */
     const Json *types, *mask; /* {"column": ...}, or NULL */
     int64_t batch_rows, parallel;
+    int64_t chunk_rows; /* of an incremental run: about as many a commit; 0: one commit */
     IngestLimits limits;
     bool (*cancelled)(void *context);
     void (*progress)(void *context, int64_t rows, int64_t rows_estimate); /* -1: unknown */

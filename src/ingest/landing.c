@@ -30,15 +30,36 @@ bool landing_stage(Landing *landing, Err *err) {
     return landing->staged[0] = 0, false;
 }
 
+static bool is_found(const Landing *landing, Str column) {
+    for (size_t i = 0; i < landing->pii_count; i++)
+        if (str_equal(landing->pii[i].column, column)) return true;
+    return false;
+}
+
+/* What chunks before this one showed stays found. */
+static void add_found(Landing *landing, const PiiFound *found, size_t count) {
+    PiiFound *all = arena_array(&landing->arena, PiiFound, landing->pii_count + count);
+    if (count == 0) return;
+    for (size_t i = 0; i < landing->pii_count; i++) all[i] = landing->pii[i];
+    landing->pii = all;
+    for (size_t i = 0; i < count; i++)
+        if (!is_found(landing, found[i].column)) all[landing->pii_count++] = found[i];
+}
+
 /* Columns whose values are hidden show nothing personal, and neither do their names. */
 static bool look_for_pii(Landing *landing, Err *err) {
     Schema shown = {.fields = arena_array(&landing->arena, Field, landing->schema->len)};
     for (size_t i = 0; i < landing->schema->len; i++)
         if (!landing->hidden || !landing->hidden[i])
             shown.fields[shown.len++] = landing->schema->fields[i];
-    return shown.len == 0 ||
-           pii_sample(landing->engine, &shown, landing->staged, landing->data.rows, &landing->arena,
-                      &landing->pii, &landing->pii_count, err);
+    const PiiFound *before = landing->pii;
+    size_t before_count = landing->pii_count;
+    if (shown.len == 0) return true;
+    if (!pii_sample(landing->engine, &shown, landing->staged, landing->data.rows, &landing->arena,
+                    &landing->pii, &landing->pii_count, err))
+        return false;
+    add_found(landing, before, before_count);
+    return true;
 }
 
 static void drop_data(Landing *landing) {
@@ -66,12 +87,6 @@ static void write_verdict(JsonWriter *w, Str column, Str kind, double confidence
     jw_member_text(w, "kind", kind);
     jw_member_real(w, "confidence", confidence);
     jw_end(w);
-}
-
-static bool is_found(const Landing *landing, Str column) {
-    for (size_t i = 0; i < landing->pii_count; i++)
-        if (str_equal(landing->pii[i].column, column)) return true;
-    return false;
 }
 
 /* What earlier versions showed holds on: an append can only add to it. */
@@ -132,7 +147,22 @@ static bool commit(Landing *landing, Err *err) {
 }
 
 bool landing_commit(Landing *landing, Err *err) {
-    return look_for_pii(landing, err) && adopt(landing, err) && commit(landing, err);
+    if (!look_for_pii(landing, err) || !adopt(landing, err) || !commit(landing, err)) return false;
+    landing->commits++;
+    landing->rows += landing->data.rows;
+    landing->files += landing->adopted;
+    if (landing->adopted) landing->bytes += landing->data.bytes;
+    return true;
+}
+
+/* A commit without rows leaves its staged file. */
+void landing_next(Landing *landing) {
+    if (landing->staged[0]) unlink(landing->staged);
+    landing->staged[0] = 0;
+    bucket_release(&landing->home);
+    landing->data = (DataFile){0};
+    landing->adopted = false;
+    landing->mode = COMMIT_APPEND;
 }
 
 static void write_pii(const Landing *landing, JsonWriter *w) {
@@ -164,12 +194,12 @@ void landing_write(const Landing *landing, Text *result) {
     jw_object(&w);
     jw_member_text(&w, "dataset", landing->dataset);
     jw_member_int(&w, "version", landing->version);
-    jw_member_int(&w, "rows", landing->data.rows);
+    jw_member_int(&w, "rows", landing->rows);
     jw_member_int(&w, "columns", (int64_t)landing->schema->len);
-    jw_member_int(&w, "bytes", landing->adopted ? landing->data.bytes : 0);
-    jw_member_int(&w, "files", landing->adopted);
+    jw_member_int(&w, "bytes", landing->bytes);
+    jw_member_int(&w, "files", landing->files);
     jw_member_int(&w, "elapsed_ms", us / 1000);
-    jw_member_int(&w, "rows_per_s", (int64_t)((double)landing->data.rows * 1e6 / (double)us));
+    jw_member_int(&w, "rows_per_s", (int64_t)((double)landing->rows * 1e6 / (double)us));
     write_pii(landing, &w);
     jw_name(&w, "lineage");
     jw_object(&w);

@@ -13,17 +13,34 @@
 #define BATCH_BYTES_MAX (4 << 20) /* of a batch's packets: long values make batches of few rows */
 #define KILL_TIMEOUT_MS 3000
 
-typedef struct MySource {
+typedef struct MySource MySource;
+
+/* A part's statement and what its rows are decoded by; of a source in chunks it lasts over several
+ * calls. */
+typedef struct Pull {
+    MySource *my;
+    MyConn *conn;
+    MYSQL_STMT *stmt; /* NULL: not begun */
+    MyRow row;
+    int64_t bytes; /* of the batch that is being filled */
+    int64_t chunk; /* rows of this call so far */
+    Bytes held;    /* the row that the next chunk begins with; in the library's buffer */
+    bool ended;    /* so has the call: the rows, or a chunk */
+    Arena arena;
+} Pull;
+
+struct MySource {
     Source source;
     MyDsn dsn;
     MyPlan plan;
     MyConn conns[SOURCE_PARTS_MAX]; /* of the parts */
+    Pull pulls[SOURCE_PARTS_MAX];
     int64_t batch_rows, connect_ms;
     atomic_bool cancelled;
     pthread_mutex_t lock; /* of the warnings and of `last` */
     size_t warning_cap;
     Text last;
-} MySource;
+};
 
 /* Warnings. */
 
@@ -44,16 +61,8 @@ static void add_warning(MySource *my, size_t column, const char *what, int64_t c
 
 /* Pulling. */
 
-typedef struct Pull {
-    MySource *my;
-    MyConn *conn;
-    MYSQL_STMT *stmt;
-    MyRow row;
-    int64_t bytes; /* of the batch that is being filled */
-    bool ended;
-} Pull;
-
-static void pull_open(Pull *pull, Arena *arena) {
+static void pull_open(Pull *pull) {
+    Arena *arena = &pull->arena;
     const MyPlan *plan = &pull->my->plan;
     pull->row = (MyRow){.count = plan->column_count, .last_column = plan->cursor};
     pull->row.cells = arena_array(arena, MyCell, plan->column_count);
@@ -69,6 +78,8 @@ static void pull_close(Pull *pull) {
     for (size_t i = 0; i < pull->row.count; i++) text_close(&pull->row.cells[i].text);
     text_close(&pull->row.last);
     mystmt_close(&pull->stmt);
+    arena_close(&pull->arena);
+    *pull = (Pull){0};
 }
 
 static void bind_batch(Pull *pull, RowBatch *batch) {
@@ -79,6 +90,30 @@ static void bind_batch(Pull *pull, RowBatch *batch) {
     }
 }
 
+/* Whether a chunk may end before a row: source.h says where. */
+static bool chunk_ends(const Pull *pull, Bytes packet, size_t rows) {
+    const Source *source = &pull->my->source;
+    Str last = text_str(&pull->row.last);
+    if (source->chunk_rows == 0 || pull->chunk + (int64_t)rows < source->chunk_rows ||
+        last.len == 0)
+        return false;
+    Str next = my_row_peek(&pull->row, packet);
+    return next.data && (source->key_count > 0 || !str_equal(next, last));
+}
+
+/* The end of the rows, or of a chunk of them. */
+static bool next_row(Pull *pull, size_t rows, Bytes *packet, Err *err) {
+    bool more = true;
+    *packet = pull->held;
+    pull->held = (Bytes){0};
+    if (packet->data) return true;
+    if (!myconn_row(pull->conn, pull->stmt, packet, &more, err)) return false;
+    pull->ended = !more;
+    if (!more || !chunk_ends(pull, *packet, rows)) return true;
+    pull->held = *packet;
+    return pull->ended = pull->my->source.more = true;
+}
+
 static bool fill(Pull *pull, RowBatch *batch, size_t *rows, Err *err) {
     size_t capacity = batch_capacity(batch);
     if (pull->my->batch_rows > 0) capacity = MIN(capacity, (size_t)pull->my->batch_rows);
@@ -86,9 +121,8 @@ static bool fill(Pull *pull, RowBatch *batch, size_t *rows, Err *err) {
     pull->bytes = 0;
     while (*rows < capacity && pull->bytes < BATCH_BYTES_MAX) {
         Bytes packet;
-        bool more;
-        if (!myconn_row(pull->conn, pull->stmt, &packet, &more, err)) return false;
-        if (!more) return pull->ended = true;
+        if (!next_row(pull, *rows, &packet, err)) return false;
+        if (pull->ended) return true;
         if (!my_row_decode(&pull->row, packet, *rows, err)) return false;
         pull->bytes += (int64_t)packet.size;
         ++*rows;
@@ -98,6 +132,8 @@ static bool fill(Pull *pull, RowBatch *batch, size_t *rows, Err *err) {
 
 static bool pull_rows(Pull *pull, RowFeed *feed, Err *err) {
     Source *source = &pull->my->source;
+    pull->chunk = 0;
+    pull->ended = false;
     while (!pull->ended) {
         RowBatch *batch = feed_take(feed);
         size_t rows = 0;
@@ -106,6 +142,7 @@ static bool pull_rows(Pull *pull, RowFeed *feed, Err *err) {
                                                      : myconn_failed(pull->conn, NULL, err);
         feed_give(feed, batch, ok ? rows : 0);
         if (!ok) return false;
+        pull->chunk += (int64_t)rows;
         if (rows && source->moved) source->moved(source->moved_context, (int64_t)rows, pull->bytes);
     }
     return true;
@@ -113,7 +150,7 @@ static bool pull_rows(Pull *pull, RowFeed *feed, Err *err) {
 
 /* What a cast could not keep is a warning of the server's. */
 static bool check_casts(Pull *pull, Err *err) {
-    if (!pull->my->plan.has_casts) return true;
+    if (!pull->my->plan.has_casts || pull->my->source.more) return true;
     OWNED(arena_close) Arena arena = {0};
     Str words;
     mystmt_close(&pull->stmt);
@@ -129,6 +166,7 @@ static bool keep_last(Pull *pull, Err *err) {
     if (my->plan.cursor == my->plan.column_count || !pull->row.last.len) return true;
     const MyColumn *column = &my->plan.columns[my->plan.cursor];
     const uint8_t *at = (const uint8_t *)pull->row.last.data;
+    text_clear(&my->last);
     MyBytes in = {at, at + pull->row.last.len};
     if (!my_value_text(column, &in, &my->last, err)) return false;
     my->source.last = text_str(&my->last);
@@ -138,7 +176,7 @@ static bool keep_last(Pull *pull, Err *err) {
 static bool finish(Pull *pull, Err *err) {
     MySource *my = pull->my;
     pthread_mutex_lock(&my->lock);
-    for (size_t i = 0; i < pull->row.count; i++)
+    for (size_t i = 0; !my->source.more && i < pull->row.count; i++)
         for (int odd = 0; odd < ODD_COUNT; odd++)
             if (pull->row.cells[i].odd[odd])
                 add_warning(my, i, my_odd_names[odd], pull->row.cells[i].odd[odd]);
@@ -148,24 +186,31 @@ static bool finish(Pull *pull, Err *err) {
 }
 
 /* The table may have been altered since it was looked at, before the snapshot was read from. */
-static bool check_columns(Pull *pull, Arena *arena, Err *err) {
+static bool check_columns(Pull *pull, Err *err) {
     const MyPlan *plan = &pull->my->plan;
     MyColumn *columns;
     size_t count;
-    if (!my_columns(pull->stmt, MAPPING_EXACT, arena, &columns, &count, err)) return false;
+    if (!my_columns(pull->stmt, MAPPING_EXACT, &pull->arena, &columns, &count, err)) return false;
     bool same = count == plan->column_count;
     for (size_t i = 0; same && i < count; i++) same = my_same_wire(&columns[i], &plan->columns[i]);
     return same || err_set(err, LH_CONFLICT, "the columns changed while the source was read");
 }
 
+static bool begin(Pull *pull, MySource *my, size_t part, Err *err) {
+    pull->my = my;
+    pull->conn = &my->conns[part];
+    pull_open(pull);
+    return myconn_prepare(pull->conn, my->plan.sql[part], &pull->stmt, err) &&
+           myconn_execute(pull->conn, pull->stmt, &my->plan.after, my->plan.has_after, err) &&
+           check_columns(pull, err);
+}
+
 static bool pull_part(MySource *my, size_t part, RowFeed *feed, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    OWNED(pull_close) Pull pull = {.my = my, .conn = &my->conns[part]};
-    pull_open(&pull, &arena);
-    return myconn_prepare(pull.conn, my->plan.sql[part], &pull.stmt, err) &&
-           myconn_execute(pull.conn, pull.stmt, &my->plan.after, my->plan.has_after, err) &&
-           check_columns(&pull, &arena, err) && pull_rows(&pull, feed, err) &&
-           check_casts(&pull, err) && finish(&pull, err);
+    Pull *pull = &my->pulls[part];
+    bool ok = (pull->stmt || begin(pull, my, part, err)) && pull_rows(pull, feed, err) &&
+              check_casts(pull, err) && finish(pull, err);
+    if (!ok || !my->source.more) pull_close(pull);
+    return ok;
 }
 
 static bool mysql_pull(Source *base, size_t part, RowFeed *feed, Err *err) {
@@ -195,7 +240,10 @@ static void mysql_cancel(Source *base) {
 
 static void my_source_close(MySource **my) {
     if (!*my) return;
-    for (size_t i = 0; i < SOURCE_PARTS_MAX; i++) myconn_close(&(*my)->conns[i]);
+    for (size_t i = 0; i < SOURCE_PARTS_MAX; i++) {
+        pull_close(&(*my)->pulls[i]);
+        myconn_close(&(*my)->conns[i]);
+    }
     pthread_mutex_destroy(&(*my)->lock);
     text_close(&(*my)->last);
     free((*my)->source.warnings);
@@ -238,6 +286,8 @@ static void describe(MySource *my, const SourceRequest *request) {
         source->columns[i] =
             (SourceColumn){plan->columns[i].name, plan->columns[i].type, plan->columns[i].declared};
     source->parts = plan->parts;
+    source->key = plan->key;
+    source->key_count = plan->key_count;
     source->rows_estimate = plan->rows_estimate;
     if (plan->one_part) add_warning(my, 0, plan->one_part, 1);
 }

@@ -122,6 +122,8 @@ typedef struct MyRow {
     Text last;
 } MyRow;
 bool my_row_decode(MyRow *row, Bytes packet, size_t at, Err *err);
+/* The bytes of the cursor's value, as row->last has them; data NULL: it is NULL, or malformed. */
+Str my_row_peek(const MyRow *row, Bytes packet);
 /* A row of text, for questions to the catalog: NULL is {NULL, 0}; in the arena. */
 bool my_row_texts(const MyColumn *columns, size_t count, Bytes packet, Arena *arena, Str *out,
                   Err *err);
@@ -165,6 +167,8 @@ bool my_same_wire(const MyColumn *a, const MyColumn *b);
 /* mysql_plan.c */
 typedef struct MyPlan {
     Str schema, table; /* as the server spells them; empty for a query */
+    Str *key;          /* columns of the primary key */
+    size_t key_count;
     MyColumn *columns;
     size_t column_count, cursor; /* cursor: column_count when there is none */
     Str *sql;                    /* per part */

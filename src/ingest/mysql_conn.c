@@ -179,14 +179,16 @@ static bool dial(MyConn *conn, int64_t connect_ms, Err *err) {
     return is_encrypted(conn, err);
 }
 
-/* Times are UTC; a reader that waits for its own disk is not cut off; a server that is set to give
- * only so many rows gives all of them; and what was read stays as it was (a server may be set to
- * READ COMMITTED, which takes no snapshot). sql_mode stays the user's. */
+/* Times are UTC; a reader that waits for its own disk is not cut off, nor a statement that takes
+ * longer than others may (each system's comment is nothing to the other); a server that is set to
+ * give only so many rows gives all of them; and what was read stays as it was (a server may be set
+ * to READ COMMITTED, which takes no snapshot). sql_mode stays the user's. */
 static bool prepare_session(MyConn *conn, Err *err) {
     return myconn_run(conn, "SET NAMES utf8mb4", err) &&
            myconn_run(conn,
                       "SET SESSION time_zone = '+00:00', net_write_timeout = 86400, "
                       "net_read_timeout = 86400, wait_timeout = 86400, "
+                      "/*!50708 max_execution_time = 0, */ /*M!100101 max_statement_time = 0, */ "
                       "sql_select_limit = 18446744073709551615",
                       err) &&
            myconn_run(conn, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", err);

@@ -76,8 +76,8 @@ static void add_table(Text *sql, const MyPlan *plan) {
 /* The table. */
 
 typedef struct MyTable {
-    bool found, transactional, key_is_integer;
-    Str key; /* the first column of the primary key */
+    bool found, transactional;
+    bool key_is_integer; /* the first column of the primary key is */
     Str rows;
 } MyTable;
 
@@ -133,17 +133,19 @@ static bool is_integer(Str declared) {
 }
 
 /* Without a join: MariaDB would look at the columns of all tables (0.1 s on a small server). */
-static bool find_key(MyConn *conn, Arena *arena, const MyPlan *plan, const Answers *columns,
+static bool find_key(MyConn *conn, Arena *arena, MyPlan *plan, const Answers *columns,
                      MyTable *table, Err *err) {
     Str sql = STR("SELECT column_name FROM information_schema.statistics WHERE table_schema = ? "
-                  "AND table_name = ? AND index_name = 'PRIMARY' AND seq_in_index = 1");
+                  "AND table_name = ? AND index_name = 'PRIMARY' ORDER BY seq_in_index");
     Str params[] = {plan->schema, plan->table};
     Answers answers;
     if (!ask(conn, sql, params, 2, arena, &answers, err)) return false;
     if (answers.count == 0) return true;
-    table->key = answers.rows[0][0];
+    plan->key = arena_array(arena, Str, answers.count);
+    plan->key_count = answers.count;
+    for (size_t i = 0; i < answers.count; i++) plan->key[i] = answers.rows[i][0];
     for (size_t i = 0; i < columns->count; i++)
-        if (str_equal(columns->rows[i][0], table->key))
+        if (str_equal(columns->rows[i][0], plan->key[0]))
             table->key_is_integer = is_integer(columns->rows[i][1]);
     return true;
 }
@@ -477,18 +479,18 @@ static bool plan_table(MyConn *conn, const SourceRequest *request, Arena *arena,
 
 /* A key that cannot be cut leaves one part; the other connections go. */
 static bool plan_parts(const SourceRequest *request, MyConn *conns, const char **casts, Str query,
-                       Str key, Arena *arena, MyPlan *plan, Err *err) {
+                       Arena *arena, MyPlan *plan, Err *err) {
     __int128 low = 0, high = 0;
     bool has = false;
     size_t wanted = plan->parts;
-    if (wanted > 1 && !key_bounds(&conns[0], plan, key, arena, &low, &high, &has, err))
+    if (wanted > 1 && !key_bounds(&conns[0], plan, plan->key[0], arena, &low, &high, &has, err))
         return false;
     if (!has || high - low + 1 < (__int128)wanted) plan->parts = 1;
     for (size_t i = plan->parts; i < wanted; i++) myconn_close(&conns[i]);
     plan->sql = arena_array(arena, Str, plan->parts);
     for (size_t i = 0; i < plan->parts; i++) {
         Str range = {0};
-        if (plan->parts > 1) range = make_range(key, low, high, i, plan->parts, arena);
+        if (plan->parts > 1) range = make_range(plan->key[0], low, high, i, plan->parts, arena);
         plan->sql[i] = make_select(request, plan, casts, query, range, arena);
     }
     return true;
@@ -536,7 +538,7 @@ bool my_plan(const SourceRequest *request, MyConn *conns, Arena *arena, MyPlan *
     if (!wanted_types(request, arena, &plan, casts, err) ||
         !settle_booleans(&conns[0], arena, &plan, err) ||
         !plan_cursor(&conns[0], request, casts, arena, &plan, err) ||
-        !plan_parts(request, conns, casts, query, table.key, arena, &plan, err) ||
+        !plan_parts(request, conns, casts, query, arena, &plan, err) ||
         !settle_casts(&conns[0], casts, arena, &plan, err))
         return false;
     *out = plan;

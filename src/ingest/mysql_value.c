@@ -504,7 +504,6 @@ static bool time_time(MyCell *cell, MyBytes *in, size_t row, Err *err) {
 static bool text_string(MyCell *cell, MyBytes *in, size_t row, Err *err) {
     Str text;
     if (!take_text(in, &text)) return malformed(cell->column, err);
-    if (!str_is_utf8(text)) return misfit(cell->column, "UTF-8", err);
     return vector_bytes(cell->vector, row, text), true;
 }
 
@@ -604,6 +603,41 @@ bool my_row_decode(MyRow *row, Bytes packet, size_t at, Err *err) {
         text_add(&row->last, (Str){(const char *)from, (size_t)(in.at - from)});
     }
     return row_end(&in, err);
+}
+
+static bool skip_value(const MyColumn *column, MyBytes *in) {
+    const uint8_t *bytes;
+    uint64_t size = 0;
+    Str text;
+    switch (column->shape) {
+    case SHAPE_INT:
+        return take(in, (size_t)column->width, &bytes);
+    case SHAPE_UINT64:
+    case SHAPE_DOUBLE:
+        return take(in, 8, &bytes);
+    case SHAPE_FLOAT:
+        return take(in, 4, &bytes);
+    case SHAPE_YEAR:
+        return take(in, 2, &bytes);
+    case SHAPE_DATE:
+    case SHAPE_DATETIME:
+    case SHAPE_TIME:
+        return take_uint(in, 1, &size) && take(in, size, &bytes);
+    default:
+        return take_text(in, &text);
+    }
+}
+
+Str my_row_peek(const MyRow *row, Bytes packet) {
+    MyBytes in;
+    Err ignored;
+    if (!row_start(packet, row->count, &in, &ignored) || is_null(packet, row->last_column))
+        return (Str){0};
+    for (size_t i = 0; i < row->last_column; i++)
+        if (!is_null(packet, i) && !skip_value(row->cells[i].column, &in)) return (Str){0};
+    const uint8_t *from = in.at;
+    if (!skip_value(row->cells[row->last_column].column, &in)) return (Str){0};
+    return (Str){(const char *)from, (size_t)(in.at - from)};
 }
 
 bool my_row_texts(const MyColumn *columns, size_t count, Bytes packet, Arena *arena, Str *out,

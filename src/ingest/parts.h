@@ -144,8 +144,9 @@ typedef struct Landing {
     Str cursor;      /* the value of PROPERTY_CURSOR; empty: it stays as it is */
     Lineage lineage; /* system, source, query, bytes and duration are the caller's */
     int64_t version;
-    Text warnings; /* JSON strings, commas between */
-    Text enqueued; /* indexes that will be tuned because of it, likewise */
+    int64_t commits, files, rows, bytes; /* so far: more than one commit when it came in chunks */
+    Text warnings;                       /* JSON strings, commas between */
+    Text enqueued;                       /* indexes that will be tuned because of it, likewise */
     Arena arena;
 } Landing;
 void landing_close(Landing *landing); /* removes what is staged */
@@ -153,7 +154,8 @@ void landing_warn(Landing *landing, Str text);
 void landing_warn_json(Landing *landing, Str texts);
 bool landing_stage(Landing *landing,
                    Err *err); /* finds the home bucket and names the staged file */
-bool landing_commit(Landing *landing, Err *err);          /* of the staged file, or without one */
+bool landing_commit(Landing *landing, Err *err); /* of the staged file, or without one */
+void landing_next(Landing *landing);             /* one more follows: an append, to be planned */
 void landing_write(const Landing *landing, Text *result); /* API.md "Ingest" */
 
 /* mask.c: what is kept of a column's values. */

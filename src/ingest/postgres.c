@@ -17,14 +17,30 @@
 
 #define BATCH_BYTES_MAX (4 << 20) /* a batch of large values is given before it is full */
 
+typedef struct Postgres Postgres;
+
+/* From a part's COPY to batches; of a source in chunks it lasts over several calls. */
+typedef struct Pull {
+    Postgres *postgres;
+    RowFeed *feed;
+    RowBatch *batch; /* NULL: none is being filled */
+    size_t rows, bytes;
+    int64_t chunk; /* rows of this call so far */
+    char *held;    /* the message that the next chunk begins with, or NULL */
+    size_t held_size;
+    PgReader reader;
+    bool begun;
+} Pull;
+
 typedef struct Part {
     PgConn conn;
     const char *copy;
     PGcancel *cancel; /* under the lock; NULL once it is used */
     bool ended;       /* nothing of it runs on the server */
+    Pull pull;
 } Part;
 
-typedef struct Postgres {
+struct Postgres {
     Source source;
     PgPlan plan;
     Part parts[SOURCE_PARTS_MAX];
@@ -32,7 +48,7 @@ typedef struct Postgres {
     atomic_bool cancelled;
     int wake;
     pthread_mutex_t lock; /* over the cancels, the warnings and `last` */
-} Postgres;
+};
 
 /* Cancelling. */
 
@@ -79,6 +95,8 @@ static void postgres_close(Source *source) {
     cancel_on_server(postgres);
     for (size_t i = 0; i < SOURCE_PARTS_MAX; i++) {
         if (postgres->parts[i].cancel) PQfreeCancel(postgres->parts[i].cancel);
+        PQfreemem(postgres->parts[i].pull.held);
+        text_close(&postgres->parts[i].pull.reader.last);
         pgconn_close(&postgres->parts[i].conn);
     }
     fd_close(&postgres->wake);
@@ -89,30 +107,19 @@ static void postgres_close(Source *source) {
 
 /* Pulling. */
 
-typedef struct Pull {
-    Postgres *postgres;
-    RowFeed *feed;
-    RowBatch *batch; /* NULL: none is being filled */
-    size_t rows, bytes;
-    PgReader reader;
-    Arena arena;
-} Pull;
-
-static void pull_close(Pull *pull) {
-    if (pull->batch) feed_give(pull->feed, pull->batch, 0);
-    text_close(&pull->reader.last);
-    arena_close(&pull->arena);
-}
-
-static void pull_open(Pull *pull) {
-    const PgPlan *plan = &pull->postgres->plan;
+/* The arena is the source's: nothing is made for a second chunk. */
+static void pull_open(Pull *pull, Postgres *postgres) {
+    const PgPlan *plan = &postgres->plan;
+    pthread_mutex_lock(&postgres->lock);
+    pull->postgres = postgres;
     pull->reader = (PgReader){
         .columns = plan->columns,
         .count = plan->count,
         .has_last = plan->has_last,
-        .slots = arena_array(&pull->arena, PgSlot, plan->count),
-        .losses = arena_alloc(&pull->arena, sizeof(int64_t[LOSS_COUNTED]) * plan->count),
+        .slots = arena_array(&postgres->source.arena, PgSlot, plan->count),
+        .losses = arena_alloc(&postgres->source.arena, sizeof(int64_t[LOSS_COUNTED]) * plan->count),
     };
+    pthread_mutex_unlock(&postgres->lock);
 }
 
 static bool take_batch(Pull *pull, Err *err) {
@@ -131,6 +138,7 @@ static void give_batch(Pull *pull) {
     feed_give(pull->feed, TAKE(pull->batch), pull->rows);
     if (source->moved)
         source->moved(source->moved_context, (int64_t)pull->rows, (int64_t)pull->bytes);
+    pull->chunk += (int64_t)pull->rows;
     pull->rows = pull->bytes = 0;
 }
 
@@ -149,13 +157,40 @@ static bool add_message(Pull *pull, Bytes message, Err *err) {
     return true;
 }
 
+/* Whether a chunk may end before a row: source.h says where. */
+static bool chunk_ends(const Pull *pull, Bytes message) {
+    const Source *source = &pull->postgres->source;
+    Str last = text_str(&pull->reader.last);
+    if (source->chunk_rows == 0 || pull->chunk + (int64_t)pull->rows < source->chunk_rows ||
+        last.len == 0)
+        return false;
+    Str next = pg_peek_last(&pull->reader, message);
+    return next.data && (source->key_count > 0 || !str_equal(next, last));
+}
+
+static bool next_message(Pull *pull, PgConn *conn, char **data, size_t *size, Err *err) {
+    if (!pull->held) return pgconn_next(conn, data, size, err);
+    *data = TAKE(pull->held);
+    *size = pull->held_size;
+    return true;
+}
+
+/* To the end, or to where the next chunk begins. */
 static bool add_rows(Pull *pull, PgConn *conn, Err *err) {
+    Source *source = &pull->postgres->source;
     for (;;) {
         char *data;
         size_t size;
-        if (!pgconn_next(conn, &data, &size, err)) return false;
+        if (!next_message(pull, conn, &data, &size, err)) return false;
         if (!data) break;
-        bool ok = add_message(pull, (Bytes){(const uint8_t *)data, size}, err);
+        Bytes message = {(const uint8_t *)data, size};
+        if (chunk_ends(pull, message)) {
+            pull->held = data;
+            pull->held_size = size;
+            give_batch(pull);
+            return source->more = true;
+        }
+        bool ok = add_message(pull, message, err);
         PQfreemem(data);
         if (!ok) return false;
     }
@@ -176,12 +211,12 @@ static void add_warning(Source *source, size_t column, const char *what, int64_t
     source->warnings[source->warning_count++] = (SourceWarning){column, str_from(what), count};
 }
 
-static void conclude(Pull *pull, Part *part) {
+static void conclude(const Pull *pull, Part *part) {
     Source *source = &pull->postgres->source;
     const PgReader *reader = &pull->reader;
     pthread_mutex_lock(&pull->postgres->lock);
-    part->ended = true;
-    for (size_t i = 0; i < reader->count; i++)
+    part->ended = !source->more;
+    for (size_t i = 0; part->ended && i < reader->count; i++)
         for (int loss = LOSS_NONE + 1; loss < LOSS_COUNTED; loss++)
             if (reader->losses[i][loss])
                 add_warning(source, i, pg_loss_words[loss], reader->losses[i][loss]);
@@ -189,15 +224,23 @@ static void conclude(Pull *pull, Part *part) {
     pthread_mutex_unlock(&pull->postgres->lock);
 }
 
+static bool pull_part(Pull *pull, Part *part, Err *err) {
+    if (!pull->begun && !pgconn_copy(&part->conn, part->copy, err)) return false;
+    pull->begun = true;
+    pull->chunk = 0;
+    return add_rows(pull, &part->conn, err);
+}
+
 static bool postgres_pull(Source *source, size_t index, RowFeed *feed, Err *err) {
     Postgres *postgres = (Postgres *)source;
     Part *part = &postgres->parts[index];
-    OWNED(pull_close) Pull pull = {.postgres = postgres, .feed = feed};
-    pull_open(&pull);
-    if (!pgconn_copy(&part->conn, part->copy, err) || !add_rows(&pull, &part->conn, err))
-        return false;
-    conclude(&pull, part);
-    return true;
+    Pull *pull = &part->pull;
+    if (!pull->begun) pull_open(pull, postgres);
+    pull->feed = feed;
+    bool ok = pull_part(pull, part, err);
+    if (pull->batch) feed_give(feed, TAKE(pull->batch), 0);
+    if (ok) conclude(pull, part);
+    return ok;
 }
 
 /* Opening. */
@@ -262,6 +305,8 @@ static void fill_source(Postgres *postgres, const SourceRequest *request) {
     source->rows_estimate = plan->rows_estimate;
     source->last = arena_copy(arena, request->after); /* when no row comes after it */
     source->column_count = plan->count;
+    source->key = plan->key;
+    source->key_count = plan->key_count;
     source->columns = arena_array(arena, SourceColumn, plan->count);
     source->warnings = arena_array(arena, SourceWarning, plan->count * (LOSS_COUNTED + 1));
     for (size_t i = 0; i < plan->count; i++) {

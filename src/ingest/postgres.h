@@ -3,7 +3,8 @@
  *     postgres_conn.c   a connection: its deadlines, its session, its words when it fails
  *     postgres_value.c  rows of COPY's binary format -> values of a batch
  *     postgres_types.c  the one table of types, and a column's place in it
- *     postgres_plan.c   a request -> columns, and the statement of each part
+ *     postgres_plan.c   a request -> columns and a statement
+ *     postgres_parts.c  the statement of each part
  *     postgres.c        the Source
  *
  * Source: PostgreSQL, "COPY, Binary Format", and the send functions of its types. Thread rule: a
@@ -14,6 +15,7 @@
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 /* postgres_value.c */
 
@@ -26,7 +28,6 @@ typedef enum PgLoss {
     LOSS_BOUNDS,  /* the value is there all the same */
     LOSS_COUNTED, /* how many of them are counted, as warnings */
     LOSS_MALFORMED = LOSS_COUNTED,
-    LOSS_NOT_UTF8,
     LOSS_DIMENSIONS,
 } PgLoss;
 extern const char *const pg_loss_words[LOSS_COUNTED];
@@ -47,6 +48,7 @@ struct PgColumn {
     const PgColumn *element; /* of a list */
     Str before, after;       /* around the column, as it is asked for: "" and "::text" */
     Str notice;              /* a warning about the column as a whole; empty: none */
+    bool not_null;           /* as declared */
 };
 
 PgDecode pg_bool, pg_int2, pg_int4, pg_int8, pg_uint4, pg_uint8, pg_float4, pg_float8, pg_numeric,
@@ -69,6 +71,9 @@ typedef struct PgReader {
  * `row` and on; *message moves past what was read. LH_CORRUPT, or LH_INVALID for what cannot be
  * kept. */
 bool pg_read(PgReader *reader, Bytes *message, size_t row, size_t room, size_t *rows, Err *err);
+/* The cursor's value of the row that a message begins with; its data is NULL when it is NULL, or
+ * there is no such row. */
+Str pg_peek_last(const PgReader *reader, Bytes message);
 
 /* postgres_types.c */
 
@@ -136,18 +141,39 @@ bool pgconn_unreachable(const char *words, Err *err);
 
 /* postgres_plan.c */
 
+/* A table of its own, or a partition, or one that inherits: with pages of its own. */
+typedef struct PgPiece {
+    Str sql; /* its name, quoted */
+    int64_t pages;
+} PgPiece;
+
 typedef struct PgPlan {
     PgColumn *columns;
     size_t count;
-    Str table;     /* schema.table, for people; empty: a query */
-    bool has_last; /* rows end with the cursor column once more, as text */
-    Str select;    /* SELECT ... FROM ... AS q, without an end */
-    Str ending;    /* WHERE and ORDER BY of the cursor; empty: none */
-    int64_t pages; /* that parts may share; 0: there is one part */
+    Str table; /* schema.table, for people; empty: a query */
+    Str *key;  /* columns of its primary key */
+    size_t key_count;
+    bool has_last;   /* rows end with the cursor column once more, as text */
+    Str values;      /* SELECT q.c1, ... */
+    Str select;      /* values FROM ... AS q, without an end */
+    Str ending;      /* WHERE and ORDER BY of the cursor; empty: none */
+    PgPiece *pieces; /* that parts may share, all that there are; none: there is one part */
+    size_t piece_count;
+    int64_t pages;   /* of all pieces */
+    Str piece_names; /* "id" AS c1, ... */
     int64_t rows_estimate;
 } PgPlan;
 /* In the transaction that `conn` has begun. */
 bool pg_plan(PgConn *conn, const SourceRequest *request, Arena *arena, PgPlan *out, Err *err);
+Str pg_quoted(PgConn *conn, const char *name, Arena *arena);
+static inline int64_t pg_number_at(const PGresult *result, int row, int column) {
+    return strtoll(PQgetvalue(result, row, column), NULL, 10);
+}
+
+/* postgres_parts.c */
+
+/* None, when there is something against reading in parts. */
+bool pg_plan_pieces(PgConn *conn, Str oid, Arena *arena, PgPlan *plan, Err *err);
 size_t pg_plan_parts(const PgPlan *plan, int64_t wanted);
-/* COPY (...) of one of `parts`: pages of the table, the last with all that came after. */
+/* COPY (...) of one of `parts`. */
 const char *pg_plan_copy(const PgPlan *plan, size_t part, size_t parts, Arena *arena);

@@ -5,16 +5,11 @@
  *     SELECT q.c1, q.c2::text FROM "public"."t" AS q(c1, c2) WHERE q.ctid < '(500,0)'
  *
  * A user's query is first described alone: the extended protocol takes one statement, which must
- * give rows. Only then it is put into parentheses.
- *
- * Parts are ranges of a table's pages: with one snapshot for all, each row lies in one of them. */
+ * give rows. Only then it is put into parentheses. Parts are postgres_parts.c's. */
 #include "ingest/postgres.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define PAGES_MIN 2000        /* below, a second connection costs more than it saves */
-#define TID_RANGE_SCAN 140000 /* before this version each part would read the whole table */
 
 /* What is read. */
 
@@ -22,10 +17,11 @@ typedef struct Relation {
     Str sql;   /* that a FROM takes */
     Str alone; /* a statement whose description has its columns */
     Str shown;
-    int64_t pages, rows_estimate;
+    Str oid; /* empty: a query */
+    int64_t rows_estimate;
 } Relation;
 
-static Str quoted(PgConn *conn, const char *name, Arena *arena) {
+Str pg_quoted(PgConn *conn, const char *name, Arena *arena) {
     char *text = PQescapeIdentifier(conn->pg, name, strlen(name));
     Str out = text ? arena_copy(arena, str_from(text)) : (Str){0};
     PQfreemem(text);
@@ -36,15 +32,9 @@ static bool has_nul(Str text) {
     return text.len > 0 && memchr(text.data, 0, text.len) != NULL;
 }
 
-static int64_t number_at(const PGresult *result, int row, int column) {
-    return strtoll(PQgetvalue(result, row, column), NULL, 10);
-}
-
 /* A name that is visible without its schema goes before schema.name: names may hold dots. */
 static const char find_table[] =
-    "SELECT n.nspname, c.relname, c.reltuples::bigint, "
-    "CASE WHEN c.relkind IN ('r', 'm') AND NOT c.relhassubclass "
-    "THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END "
+    "SELECT n.nspname, c.relname, c.reltuples::bigint, c.oid "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND "
     "(n.nspname || '.' || c.relname = $1 OR (c.relname = $1 AND pg_table_is_visible(c.oid))) "
@@ -60,12 +50,12 @@ static bool from_table(PgConn *conn, Str table, Arena *arena, Relation *out, Err
                         "table or schema.table, spelled as the catalog has it",
                         (int)MIN(table.len, (size_t)200), table.data);
     const char *space = PQgetvalue(result, 0, 0), *name = PQgetvalue(result, 0, 1);
-    Str first = quoted(conn, space, arena), second = quoted(conn, name, arena);
+    Str first = pg_quoted(conn, space, arena), second = pg_quoted(conn, name, arena);
     out->sql = arena_print(arena, "%.*s.%.*s", SHOW(first), SHOW(second));
     out->alone = arena_print(arena, "SELECT * FROM %.*s", SHOW(out->sql));
     out->shown = arena_print(arena, "%s.%s", space, name);
-    out->rows_estimate = number_at(result, 0, 2);
-    out->pages = PQserverVersion(conn->pg) >= TID_RANGE_SCAN ? number_at(result, 0, 3) : 0;
+    out->rows_estimate = pg_number_at(result, 0, 2);
+    out->oid = arena_copy(arena, str_from(PQgetvalue(result, 0, 3)));
     return true;
 }
 
@@ -84,7 +74,8 @@ static void from_query(Str query, Arena *arena, Relation *out) {
  * domains are seen through. int2vector and oidvector are nobody's typarray. */
 static const char describe_types[] =
     "SELECT t.typname, tn.nspname, t.typtype, format_type(q.type, q.mod), coalesce(a.attndims, 0), "
-    "e.oid, e.typname, en.nspname, e.typtype, e.mod, scale(1::money::numeric) "
+    "e.oid, e.typname, en.nspname, e.typtype, e.mod, scale(1::money::numeric), "
+    "coalesce(a.attnotnull, false) "
     "FROM unnest($1::oid[], $2::int[], $3::oid[], $4::int[]) WITH ORDINALITY "
     "AS q(type, mod, rel, att, i) "
     "JOIN pg_catalog.pg_type t ON t.oid = q.type "
@@ -131,13 +122,13 @@ static PgDeclared declared_at(const PGresult *types, const PGresult *fields, int
         .space = text_at(types, i, 1, arena),
         .kind = *PQgetvalue(types, i, 2),
         .text = text_at(types, i, 3, arena),
-        .dimensions = (int)number_at(types, i, 4),
-        .element = (unsigned)number_at(types, i, 5),
+        .dimensions = (int)pg_number_at(types, i, 4),
+        .element = (unsigned)pg_number_at(types, i, 5),
         .element_name = text_at(types, i, 6, arena),
         .element_space = text_at(types, i, 7, arena),
         .element_kind = *PQgetvalue(types, i, 8),
-        .element_typmod = PQgetisnull(types, i, 9) ? -1 : (int)number_at(types, i, 9),
-        .money_digits = (int)number_at(types, i, 10),
+        .element_typmod = PQgetisnull(types, i, 9) ? -1 : (int)pg_number_at(types, i, 9),
+        .money_digits = (int)pg_number_at(types, i, 10),
     };
 }
 
@@ -163,6 +154,7 @@ static bool map_columns(PgConn *conn, const PGresult *fields, const SourceReques
                             "the query gives two columns named '%.*s': name one of them otherwise",
                             SHOW(name));
         plan->columns[i].name = name;
+        plan->columns[i].not_null = *PQgetvalue(types, i, 11) == 't';
         pg_map(&declared, request->mapping, arena, &plan->columns[i]);
         plan->count++;
     }
@@ -202,7 +194,8 @@ static void add_from(const PgPlan *plan, const Relation *relation, Text *sql) {
     text_add(sql, STR(")"));
 }
 
-/* In the order of the cursor, whose last value is then the greatest. NULLs come last. */
+/* In the order of the cursor, whose last value is then the greatest. NULLs come first: a run that
+ * is interrupted goes on after a value. */
 static bool add_cursor(PgConn *conn, const SourceRequest *request, Arena *arena, PgPlan *plan,
                        Err *err) {
     const PgColumn *column = find_column(plan, request->cursor);
@@ -218,17 +211,35 @@ static bool add_cursor(PgConn *conn, const SourceRequest *request, Arena *arena,
         text_print(&ending, " WHERE q.c%zu >= %s", number, after);
         PQfreemem(after);
     }
-    text_print(&ending, " ORDER BY q.c%zu", number);
+    bool may_be_null = !column->not_null && request->after.len == 0;
+    text_print(&ending, " ORDER BY q.c%zu%s", number, may_be_null ? " NULLS FIRST" : "");
     plan->ending = arena_copy(arena, text_str(&ending));
     plan->has_last = true;
     return true;
 }
 
-static void make_select(const PgPlan *plan, const Relation *relation, Str cursor, Text *out) {
+static void make_values(const PgPlan *plan, Str cursor, Text *out) {
     add_select(plan, out);
     if (plan->has_last)
         text_print(out, ", q.c%zu::text", (size_t)(find_column(plan, cursor) - plan->columns) + 1);
-    add_from(plan, relation, out);
+}
+
+/* A parent's key says nothing of the rows of the tables that inherit from it. */
+static const char find_key[] =
+    "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid "
+    "CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(att, n) "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.att "
+    "WHERE i.indrelid = $1::oid AND i.indisprimary AND i.indisvalid AND k.n <= i.indnkeyatts "
+    "AND (c.relkind = 'p' OR NOT c.relhassubclass) ORDER BY k.n";
+
+static bool load_key(PgConn *conn, Str oid, Arena *arena, PgPlan *plan, Err *err) {
+    OWNED(pgresult_close) PGresult *result = NULL;
+    const char *params[] = {oid.data};
+    if (!pgconn_run(conn, find_key, params, 1, &result, err)) return false;
+    plan->key_count = (size_t)PQntuples(result);
+    plan->key = arena_array(arena, Str, plan->key_count + 1);
+    for (size_t i = 0; i < plan->key_count; i++) plan->key[i] = text_at(result, (int)i, 0, arena);
+    return true;
 }
 
 /* Whether the server takes it: casts that do not exist, a value to go on after that is none. */
@@ -269,30 +280,20 @@ bool pg_plan(PgConn *conn, const SourceRequest *request, Arena *arena, PgPlan *o
         !override_types(request->types, arena, &plan, err))
         return false;
     if (request->cursor.len && !add_cursor(conn, request, arena, &plan, err)) return false;
-    make_select(&plan, &relation, request->cursor, &select);
+    make_values(&plan, request->cursor, &select);
+    plan.values = arena_copy(arena, text_str(&select));
+    add_from(&plan, &relation, &select);
     plan.select = arena_copy(arena, text_str(&select));
     plan.table = relation.shown;
-    plan.pages = request->cursor.len ? 0 : relation.pages;
     plan.rows_estimate =
         request->after.len || relation.rows_estimate < 0 ? -1 : relation.rows_estimate;
     if (!check_select(conn, &plan, arena, err)) return false;
+    bool has_cursor = request->cursor.len > 0;
+    if (relation.oid.len && has_cursor && !load_key(conn, relation.oid, arena, &plan, err))
+        return false;
+    if (relation.oid.len && !has_cursor && request->parallel > 1 &&
+        !pg_plan_pieces(conn, relation.oid, arena, &plan, err))
+        return false;
     *out = plan;
     return true;
-}
-
-size_t pg_plan_parts(const PgPlan *plan, int64_t wanted) {
-    if (plan->pages <= PAGES_MIN || wanted < 1) return 1;
-    return (size_t)MIN(wanted, SOURCE_PARTS_MAX);
-}
-
-const char *pg_plan_copy(const PgPlan *plan, size_t part, size_t parts, Arena *arena) {
-    OWNED(text_close) Text sql = {0};
-    long long from = plan->pages * (int64_t)part / (int64_t)parts;
-    long long to = plan->pages * (int64_t)(part + 1) / (int64_t)parts;
-    text_print(&sql, "COPY (%.*s%.*s", SHOW(plan->select), SHOW(plan->ending));
-    if (part > 0) text_print(&sql, " WHERE q.ctid >= '(%lld,0)'", from);
-    if (part + 1 < parts)
-        text_print(&sql, " %s q.ctid < '(%lld,0)'", part > 0 ? "AND" : "WHERE", to);
-    text_add(&sql, STR(") TO STDOUT (FORMAT binary)"));
-    return arena_cstr(arena, text_str(&sql));
 }

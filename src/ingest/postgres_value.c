@@ -234,20 +234,8 @@ PgLoss pg_bytea(const PgColumn *column, const PgSlot *slot, size_t row, Bytes va
     return LOSS_NONE;
 }
 
-/* A server whose encoding is SQL_ASCII sends whatever it was given. */
-static bool is_text(Bytes value) {
-    const uint64_t high = 0x8080808080808080;
-    size_t i = 0;
-    uint64_t eight;
-    for (; i + 8 <= value.size; i += 8) {
-        memcpy(&eight, value.data + i, 8);
-        if (eight & high) break;
-    }
-    return str_is_utf8((Str){(const char *)value.data + i, value.size - i});
-}
-
+/* A server whose encoding is SQL_ASCII sends whatever it was given; the feed looks at it. */
 PgLoss pg_text(const PgColumn *column, const PgSlot *slot, size_t row, Bytes value) {
-    if (!is_text(value)) return LOSS_NOT_UTF8;
     return pg_bytea(column, slot, row, value);
 }
 
@@ -353,11 +341,6 @@ static bool corrupt(const PgReader *reader, const char *what, Err *err) {
 
 static bool refuse(const PgReader *reader, const PgColumn *column, PgLoss loss, Err *err) {
     long long row = (long long)reader->rows + 1;
-    if (loss == LOSS_NOT_UTF8)
-        return err_code(err, LH_INVALID, "invalid_utf8",
-                        "column '%.*s' of row %lld is not valid UTF-8: ask for its bytes, types "
-                        "{\"%.*s\": \"BLOB\"}",
-                        SHOW(column->name), row, SHOW(column->name));
     if (loss == LOSS_DIMENSIONS)
         return err_code(err, LH_INVALID, "array_dimensions",
                         "column '%.*s' of row %lld is an array of more than one dimension, and "
@@ -404,6 +387,16 @@ static bool read_row(PgReader *reader, Bytes *rest, size_t row, Err *err) {
     if (reader->has_last && !read_last(reader, rest, err)) return false;
     reader->rows++;
     return true;
+}
+
+Str pg_peek_last(const PgReader *reader, Bytes message) {
+    Bytes value = {0};
+    bool is_null = true;
+    if (message.size < 2 || be16(message.data) != reader->count + 1) return (Str){0};
+    message = (Bytes){message.data + 2, message.size - 2};
+    for (size_t i = 0; i <= reader->count; i++)
+        if (!next_value(&message, &is_null, &value)) return (Str){0};
+    return is_null ? (Str){0} : str_of(value);
 }
 
 bool pg_read(PgReader *reader, Bytes *message, size_t row, size_t room, size_t *rows, Err *err) {

@@ -26,7 +26,9 @@ typedef struct SourceWarning {
 typedef struct Source Source;
 typedef struct SourceOps {
     /* The rows of part i, 0..parts-1, into the feed, until they end. Each batch that was given is
-     * told to `moved`. Any thread; each part once. */
+     * told to `moved`. Any thread; each part once, but for a source in chunks: when `more` is true
+     * afterwards, the next call goes on where this one ended, in the same state of the other side,
+     * into another feed. */
     bool (*pull)(Source *source, size_t part, RowFeed *feed, Err *err);
     /* From any thread, also while parts are pulled: they end soon with LH_CANCELLED, and what runs
      * on the other side is cancelled there too. */
@@ -48,7 +50,15 @@ struct Source {
     SourceWarning
         *warnings; /* complete once all parts are pulled; under the connector's own lock */
     size_t warning_count;
-    Str last;           /* with a cursor column: the greatest value that was read, as text */
+    Str last; /* with a cursor column: the greatest value that was read, as text */
+    /* Columns of the table's primary key, in its order; count 0: none is known. */
+    Str *key;
+    size_t key_count;
+    /* Set by the sink; 0: all at once. With a cursor, of one part alone: a pull ends after as many
+     * rows, where a run that begins with `last` would miss none: past rows without a value, and,
+     * without a key, not between two that share one. */
+    int64_t chunk_rows;
+    bool more;
     SourceMoved *moved; /* set by the sink before the first part is pulled */
     void *moved_context;
     Arena arena;
@@ -89,15 +99,19 @@ static inline void source_close(Source **source) {
  * host, percent-encoded too, and key=value forms (password=, pwd=, passfile's content never). */
 Str redact(Str text, Arena *arena);
 
-/* table.c: all of a source into one version of a dataset, or nothing of it. */
+/* table.c: all of a source into one version of a dataset, or nothing of it; with a cursor, unless
+ * it replaces, one version a chunk: what was committed stays, and the next run goes on from there.
+ */
 typedef struct TableIngest {
     Str dataset, bucket;
     CommitMode mode;
     bool widen;       /* schema drift on append: new columns and wider types; else refused */
     const Json *mask; /* {"column": "hash"|"redact"|"partial"}, or NULL */
     Str cursor;       /* kept with the dataset, so that the next run goes on from source->last */
-    Str after; /* where this run goes on: rows with that very value that the dataset has already
-                  are left out, since the bound is inclusive; empty: from the start */
+    Str after; /* where this run goes on: rows with that very value that the dataset has already,
+                  by the source's key, else by all columns, are left out, since the bound is
+                  inclusive; empty: from the start */
+    int64_t chunk_rows; /* with a cursor: about as many rows a commit; 0: one commit */
     bool (*cancelled)(void *context); /* may be NULL; asked on several threads */
     /* may be NULL; a few times a second, on the caller's thread */
     void (*progress)(void *context, int64_t rows, int64_t rows_estimate);

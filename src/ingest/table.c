@@ -4,6 +4,9 @@
  * does, it cancels the source, so that nobody waits for rows that nobody needs. Then the file lands
  * (landing.c): one commit, or nothing.
  *
+ * An incremental run lands chunk by chunk, each with the cursor so far, so that one that is
+ * interrupted has not read for nothing: the next goes on after the last chunk.
+ *
  * Thread rule: parts share the counters, which are atomic, and what is under the lock. */
 #include "ingest/parts.h"
 #include "ingest/source.h"
@@ -21,7 +24,9 @@ typedef struct TableRun {
     Schema fed;
     Mask *masks;
     Landing landing;
+    Str filter; /* of every chunk */
     RowFeed *feed;
+    int64_t chunk_started_us, bytes_landed;
     atomic_llong rows, bytes; /* that were moved */
     pthread_mutex_t lock;     /* over all below */
     pthread_cond_t ended;
@@ -70,6 +75,20 @@ static bool read_masks(TableRun *run, Err *err) {
     }
     landing->hidden = hidden;
     return true;
+}
+
+/* A key tells rows apart only when its values are kept as they are. */
+static void check_key(TableRun *run) {
+    Source *source = run->source;
+    size_t kept = 0;
+    for (size_t i = 0; i < run->fed.len; i++) {
+        const Field *field = &run->fed.fields[i];
+        bool is_kept =
+            !run->masks[i] && field->type.kind != TYPE_FLOAT && field->type.kind != TYPE_DOUBLE;
+        for (size_t k = 0; is_kept && k < source->key_count; k++)
+            kept += str_equal(field->name, source->key[k]);
+    }
+    if (kept < source->key_count) source->key_count = 0;
 }
 
 static bool plan(TableRun *run, Err *err) {
@@ -213,41 +232,52 @@ static void add_bound(TableRun *run, const char *side, Text *sql) {
     text_print(sql, " AS %.*s)", SHOW(type));
 }
 
-/* Rows at the bound that the dataset has, the same in every column that both have and that is not
- * masked, were read by the last run. */
-static bool make_filter(TableRun *run, Str *out, Err *err) {
+static void add_same(Text *sql, Str name, const char *operator) {
+    text_add(sql, STR(" AND had."));
+    sql_quote_name(sql, name);
+    text_print(sql, " %s fed.", operator);
+    sql_quote_name(sql, name);
+}
+
+static bool has_key(const Source *source, const Schema *schema) {
+    for (size_t i = 0; i < source->key_count; i++)
+        if (!schema_find(schema, source->key[i])) return false;
+    return source->key_count > 0;
+}
+
+/* Rows at the bound that the dataset has were read by the last run: those of the same key, or, when
+ * there is none, those that are the same in every column that both have and that is not masked. */
+static bool make_filter(TableRun *run, Err *err) {
     OWNED(table_release) Table *table = NULL;
     OWNED(text_close) Text sql = {0};
     const TableIngest *what = run->what;
+    const Source *source = run->source;
     if (what->mode != COMMIT_APPEND || what->cursor.len == 0 || what->after.len == 0) return true;
     if (!catalog_load(run->landing.catalog, what->dataset, 0, &table, err)) return false;
+    bool by_key = has_key(source, table_schema(table));
     text_add(&sql, STR("NOT ("));
     add_bound(run, "fed", &sql);
     text_add(&sql, STR(" AND EXISTS (SELECT 1 FROM "));
     sql_quote_trusted(&sql, what->dataset);
     text_add(&sql, STR(" AS had WHERE "));
     add_bound(run, "had", &sql);
-    for (size_t i = 0; i < run->fed.len; i++) {
+    for (size_t i = 0; by_key && i < source->key_count; i++) add_same(&sql, source->key[i], "=");
+    for (size_t i = 0; !by_key && i < run->fed.len; i++) {
         Str name = run->fed.fields[i].name;
-        if (run->masks[i] || !schema_find(table_schema(table), name)) continue;
-        text_add(&sql, STR(" AND had."));
-        sql_quote_name(&sql, name);
-        text_add(&sql, STR(" IS NOT DISTINCT FROM fed."));
-        sql_quote_name(&sql, name);
+        if (!run->masks[i] && schema_find(table_schema(table), name))
+            add_same(&sql, name, "IS NOT DISTINCT FROM");
     }
     text_add(&sql, STR("))"));
-    *out = arena_copy(&run->landing.arena, text_str(&sql));
+    run->filter = arena_copy(&run->landing.arena, text_str(&sql));
     return true;
 }
 
 static bool fill(TableRun *run, Err *err) {
     Landing *landing = &run->landing;
-    Str filter = {0};
-    if (!make_filter(run, &filter, err)) return false;
     const FeedOptions options = {.fed = &run->fed,
                                  .written = landing->schema,
                                  .projection = make_projection(run),
-                                 .filter = filter,
+                                 .filter = run->filter,
                                  .path = landing->staged,
                                  .cancelled = run->what->cancelled,
                                  .context = run->what->context};
@@ -287,15 +317,31 @@ static void keep_cursor(TableRun *run) {
 
 static bool land(TableRun *run, Err *err) {
     Landing *landing = &run->landing;
+    int64_t bytes = atomic_load(&run->bytes);
     if (is_cancelled(run)) return err_set(err, LH_CANCELLED, "the ingest was cancelled");
-    warn(run);
     keep_cursor(run);
     landing->lineage = (Lineage){.source_system = run->source->system,
                                  .source = run->source->locator,
                                  .query = run->source->query,
-                                 .bytes = atomic_load(&run->bytes),
-                                 .duration_ms = (clock_us() - landing->started_us) / 1000 + 1};
+                                 .bytes = bytes - run->bytes_landed,
+                                 .duration_ms = (clock_us() - run->chunk_started_us) / 1000 + 1};
+    run->bytes_landed = bytes;
     return landing_commit(landing, err);
+}
+
+/* A source in chunks is pulled until it has no more. */
+static bool run_chunks(TableRun *run, Err *err) {
+    Source *source = run->source;
+    bool in_chunks = run->what->cursor.len > 0 && run->what->mode != COMMIT_REPLACE;
+    source->chunk_rows = in_chunks ? run->what->chunk_rows : 0;
+    for (;;) {
+        run->chunk_started_us = clock_us();
+        source->more = false;
+        if (!fill(run, err) || !land(run, err)) return false;
+        if (!source->more) return true;
+        landing_next(&run->landing);
+        if (!plan(run, err)) return false;
+    }
 }
 
 static void run_close(TableRun *run) {
@@ -329,8 +375,15 @@ bool ingest_table(Catalog *catalog, Engine *engine, Buckets *buckets, Source *so
     };
     run_open(&run);
     describe_source(&run);
-    if (!read_masks(&run, err) || !plan(&run, err) || !fill(&run, err) || !land(&run, err))
-        return false;
+    if (!read_masks(&run, err) || !plan(&run, err)) return false;
+    check_key(&run);
+    if (!make_filter(&run, err)) return false;
+    if (!run_chunks(&run, err))
+        return run.landing.commits > 0
+                   ? err_while(err, "after %lld rows, which stay: the next run goes on from there",
+                               (long long)run.landing.rows)
+                   : false;
+    warn(&run);
     landing_write(&run.landing, result);
     return true;
 }

@@ -74,22 +74,34 @@ bool table_function_add(duckdb_connection connection, const TableFunction *funct
 bool feed_setup(duckdb_connection connection, Err *err);    /* feed.c: its table function */
 bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
 
-/* feed.c, and write.c that fills batches cell by cell. */
+/* batch.c: what feed.c queues and write.c fills cell by cell. */
+typedef struct HeapBlock HeapBlock;
+typedef struct BatchHeap {
+    HeapBlock *newest;
+    bool cut; /* a string begins within a character */
+} BatchHeap;
 struct BatchVector {
     duckdb_vector vector;
     TypeKind kind;
     void *values;
     uint64_t *validity;
     BatchVector *child; /* of a list: the elements */
-    bool not_utf8;      /* a text was not */
+    BatchHeap *heap;
 };
 struct RowBatch {
     duckdb_data_chunk chunk;
     size_t rows, column_count;
     BatchVector *columns;
-    RowBatch *next; /* in the queue, or among the free */
+    BatchHeap texts, bytes; /* of all columns */
+    RowBatch *next;         /* in the queue, or among the free */
     Arena arena;
 };
+duckdb_logical_type batch_type(const Type *type); /* to be destroyed */
+RowBatch *batch_open(const Schema *schema, duckdb_logical_type *types);
+void batches_close(RowBatch *first);
+void batch_clear(RowBatch *batch); /* empty, all NULL */
+bool batch_is_utf8(const RowBatch *batch);
+size_t batch_bad_column(const RowBatch *batch); /* the first that has a text which is not UTF-8 */
 
 /* run.c: engine_run on an instance of ours; the statement names no dataset. */
 bool instance_query(Engine *engine, duckdb_database instance, Str sql, bool (*cancelled)(void *),

@@ -48,127 +48,6 @@ struct RowFeed {
     Err why; /* it was stopped, if our own reason */
 };
 
-/* ---- Batches ---- */
-
-static duckdb_logical_type logical_type(const Type *type) {
-    static const duckdb_type types[] = {
-        [TYPE_BOOLEAN] = DUCKDB_TYPE_BOOLEAN,
-        [TYPE_INT] = DUCKDB_TYPE_INTEGER,
-        [TYPE_LONG] = DUCKDB_TYPE_BIGINT,
-        [TYPE_FLOAT] = DUCKDB_TYPE_FLOAT,
-        [TYPE_DOUBLE] = DUCKDB_TYPE_DOUBLE,
-        [TYPE_DATE] = DUCKDB_TYPE_DATE,
-        [TYPE_TIME] = DUCKDB_TYPE_TIME,
-        [TYPE_TIMESTAMP] = DUCKDB_TYPE_TIMESTAMP,
-        [TYPE_TIMESTAMPTZ] = DUCKDB_TYPE_TIMESTAMP_TZ,
-        [TYPE_STRING] = DUCKDB_TYPE_VARCHAR,
-        [TYPE_UUID] = DUCKDB_TYPE_UUID,
-        [TYPE_FIXED] = DUCKDB_TYPE_BLOB,
-        [TYPE_BINARY] = DUCKDB_TYPE_BLOB,
-    };
-    if (type->kind == TYPE_DECIMAL)
-        return duckdb_create_decimal_type((uint8_t)type->precision, (uint8_t)type->scale);
-    if (type->kind != TYPE_LIST) return duckdb_create_logical_type(types[type->kind]);
-    duckdb_logical_type element = logical_type(&type->fields[0].type);
-    duckdb_logical_type list = duckdb_create_list_type(element);
-    duckdb_destroy_logical_type(&element);
-    return list;
-}
-
-static void vector_open(BatchVector *vector, const Type *type, Arena *arena) {
-    vector->kind = type->kind;
-    if (type->kind != TYPE_LIST) return;
-    vector->child = arena_new(arena, BatchVector);
-    vector_open(vector->child, &type->fields[0].type, arena);
-}
-
-static void vector_load(BatchVector *vector, duckdb_vector of) {
-    vector->vector = of;
-    vector->values = duckdb_vector_get_data(of);
-    duckdb_vector_ensure_validity_writable(of);
-    vector->validity = duckdb_vector_get_validity(of);
-    if (vector->child) vector_load(vector->child, duckdb_list_vector_get_child(of));
-}
-
-static RowBatch *batch_open(const RowFeed *feed) {
-    const Schema *schema = feed->options.fed;
-    RowBatch *batch = calloc(1, sizeof *batch);
-    if (!batch) abort();
-    batch->chunk = duckdb_create_data_chunk(feed->types, schema->len);
-    batch->column_count = schema->len;
-    batch->columns = arena_array(&batch->arena, BatchVector, schema->len);
-    for (size_t i = 0; i < schema->len; i++)
-        vector_open(&batch->columns[i], &schema->fields[i].type, &batch->arena);
-    return batch;
-}
-
-static void batches_close(RowBatch *batch) {
-    for (RowBatch *next; batch; batch = next) {
-        next = batch->next;
-        duckdb_destroy_data_chunk(&batch->chunk);
-        arena_close(&batch->arena);
-        free(batch);
-    }
-}
-
-/* Empty, all NULL. A reset drops the texts and elements of before. */
-static void batch_clear(RowBatch *batch) {
-    batch->next = NULL;
-    batch->rows = 0;
-    duckdb_data_chunk_reset(batch->chunk);
-    for (size_t i = 0; i < batch->column_count; i++) {
-        vector_load(&batch->columns[i], duckdb_data_chunk_get_vector(batch->chunk, i));
-        memset(batch->columns[i].validity, 0, FEED_BATCH_ROWS / 8);
-    }
-}
-
-BatchVector *batch_vector(RowBatch *batch, size_t column) {
-    return &batch->columns[column];
-}
-
-void *vector_values(BatchVector *vector) {
-    bool fixed_size = vector->kind != TYPE_STRING && vector->kind != TYPE_BINARY &&
-                      vector->kind != TYPE_FIXED && vector->kind != TYPE_LIST;
-    return fixed_size ? vector->values : NULL;
-}
-
-void vector_set_valid(BatchVector *vector, size_t row) {
-    vector->validity[row / 64] |= 1ull << (row % 64);
-}
-
-/* Short texts lie in the vector itself, which saves a call for most. Of longer ones DuckDB checks
- * the UTF-8, and makes them NULL. */
-void vector_bytes(BatchVector *vector, size_t row, Str value) {
-    duckdb_string_t *string = (duckdb_string_t *)vector->values + row;
-    bool is_text = vector->kind == TYPE_STRING;
-    vector_set_valid(vector, row);
-    if (value.len > sizeof string->value.inlined.inlined) {
-        duckdb_vector_assign_string_element_len(vector->vector, row, value.data, value.len);
-        vector->not_utf8 |= is_text && !(vector->validity[row / 64] >> (row % 64) & 1);
-        return;
-    }
-    *string = (duckdb_string_t){.value.inlined.length = (uint32_t)value.len};
-    if (value.len) memcpy(string->value.inlined.inlined, value.data, value.len);
-    vector->not_utf8 |= is_text && !str_is_utf8(value);
-}
-
-BatchVector *vector_list(BatchVector *vector, size_t row, size_t len, size_t *at) {
-    size_t from = duckdb_list_vector_get_size(vector->vector);
-    duckdb_list_vector_reserve(vector->vector, from + len);
-    duckdb_list_vector_set_size(vector->vector, from + len);
-    vector_load(vector->child, duckdb_list_vector_get_child(vector->vector));
-    for (size_t i = from; i < from + len; i++)
-        vector->child->validity[i / 64] &= ~(1ull << (i % 64));
-    ((duckdb_list_entry *)vector->values)[row] = (duckdb_list_entry){from, len};
-    vector_set_valid(vector, row);
-    *at = from;
-    return vector->child;
-}
-
-static bool has_bad_text(const BatchVector *vector) {
-    return vector->not_utf8 || (vector->child && has_bad_text(vector->child));
-}
-
 /* ---- The queue; all with the lock held ---- */
 
 static void stop(RowFeed *feed) {
@@ -177,15 +56,12 @@ static void stop(RowFeed *feed) {
     pthread_cond_broadcast(&feed->room);
 }
 
-/* A text that is not UTF-8 would be NULL: nothing is written then. */
-static void check_texts(RowFeed *feed, const RowBatch *batch) {
-    for (size_t i = 0; i < batch->column_count && feed->why.kind == LH_OK; i++)
-        if (has_bad_text(&batch->columns[i])) {
-            err_code(&feed->why, LH_INVALID, "not_utf8",
-                     "column '%.*s' has a text that is not UTF-8",
-                     SHOW(feed->options.fed->fields[i].name));
-            stop(feed);
-        }
+static void refuse_text(RowFeed *feed, size_t column) {
+    if (feed->why.kind == LH_OK)
+        err_code(&feed->why, LH_INVALID, "invalid_utf8",
+                 "column '%.*s' has a text that is not UTF-8: read its bytes, as BLOB",
+                 SHOW(feed->options.fed->fields[column].name));
+    stop(feed);
 }
 
 static void put_free(RowFeed *feed, RowBatch *batch) {
@@ -365,7 +241,7 @@ static RowFeed *feed_new(Engine *engine, const FeedOptions *options) {
     feed->types = arena_array(&feed->arena, duckdb_logical_type, options->fed->len);
     feed->names = arena_array(&feed->arena, const char *, options->fed->len);
     for (size_t i = 0; i < options->fed->len; i++) {
-        feed->types[i] = logical_type(&options->fed->fields[i].type);
+        feed->types[i] = batch_type(&options->fed->fields[i].type);
         feed->names[i] = arena_cstr(&feed->arena, options->fed->fields[i].name);
     }
     pthread_mutex_init(&feed->lock, NULL);
@@ -407,7 +283,7 @@ RowBatch *feed_take(RowFeed *feed) {
     if (batch) feed->free = batch->next;
     pthread_mutex_unlock(&feed->lock);
     if (stopped) return NULL;
-    if (!batch) batch = batch_open(feed);
+    if (!batch) batch = batch_open(feed->options.fed, feed->types);
     batch_clear(batch);
     return batch;
 }
@@ -420,11 +296,13 @@ bool feed_ended(RowFeed *feed) {
 }
 
 void feed_give(RowFeed *feed, RowBatch *batch, size_t rows) {
+    size_t bad = batch->column_count;
     assert(rows <= FEED_BATCH_ROWS);
     batch->rows = rows;
     duckdb_data_chunk_set_size(batch->chunk, rows);
+    if (rows && !batch_is_utf8(batch)) bad = batch_bad_column(batch);
     pthread_mutex_lock(&feed->lock);
-    if (rows) check_texts(feed, batch);
+    if (bad < batch->column_count) refuse_text(feed, bad);
     while (rows && feed->queued >= feed->queued_max && !feed->stopped)
         pthread_cond_wait(&feed->room, &feed->lock);
     if (rows && !feed->stopped)

@@ -138,7 +138,7 @@ void feed_close(RowFeed **feed); /* of an unfinished one: ends it, the file is n
 BatchVector *batch_vector(RowBatch *batch, size_t column);
 void *vector_values(BatchVector *vector); /* of its kind's C type; NULL for bytes and lists */
 void vector_set_valid(BatchVector *vector, size_t row);
-/* Copied; valid then. A text that is not UTF-8 fails the feed: LH_INVALID "not_utf8". */
+/* Copied; valid then. A text that is not UTF-8 fails the feed: LH_INVALID "invalid_utf8". */
 void vector_bytes(BatchVector *vector, size_t row, Str value);
 /* Makes the list of `len` elements of a row, valid then; its elements begin at *at of the returned
  * vector, whose values moved: ask vector_values again. */

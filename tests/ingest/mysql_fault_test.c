@@ -376,6 +376,21 @@ static void pull_and_act(int signal, int64_t idle_ms, PartPull *pull, Source **s
     start_pull(pull, *source, 0, *feed);
 }
 
+TEST("a server that is set to end long statements does not end ours") {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(source_close) Source *source = NULL;
+    OWNED(fed_close) RowFeed *feed = NULL;
+    Err err = {0};
+    SourceRequest request = request_of(NULL);
+    request.query = STR("SELECT SLEEP(0.3) AS cut FROM seq_1_to_2");
+    sql(&arena, "SET GLOBAL max_statement_time = 0.1");
+    bool ok = read_all(&request, &source, &feed, &err);
+    sql_as("root", &arena, "SET GLOBAL max_statement_time = 0");
+    CHECK_OK(ok);
+    CHECK_INT(feed->row_count, 2);
+    CHECK_STR(feed->rows[1][0], "0");
+}
+
 TEST("a server that stops answering ends the pull after the idle timeout, and a new one is refused "
      "in time") {
     OWNED(source_close) Source *source = NULL;

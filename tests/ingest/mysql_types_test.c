@@ -151,6 +151,27 @@ TEST("each type becomes what its documentation says, and its extremes are what t
     CHECK_INT(printed.len, 0);
 }
 
+TEST("what MySQL alone has is told by its wire type, and a type that nobody knows is refused by "
+     "name") {
+    OWNED(arena_close) Arena arena = {0};
+    MYSQL_FIELD fields[] = {
+        {.name = "doc", .name_length = 3, .type = (enum enum_field_types)245, .charsetnr = 63},
+        {.name = "at",  .name_length = 2, .type = (enum enum_field_types)242, .charsetnr = 63},
+        {.name = "odd", .name_length = 3, .type = (enum enum_field_types)200, .charsetnr = 63},
+    };
+    MYSQL_STMT stmt = {.fields = fields, .field_count = 2}; /* as a prepare leaves it */
+    MyColumn *columns;
+    size_t count;
+    Err err = {0};
+    CHECK_OK(my_columns(&stmt, MAPPING_EXACT, &arena, &columns, &count, &err));
+    CHECK(count == 2 && columns[0].type.kind == TYPE_STRING && columns[0].shape == SHAPE_TEXT);
+    CHECK(columns[1].type.kind == TYPE_BINARY && columns[1].shape == SHAPE_BYTES);
+    CHECK_STR(columns[0].declared, "MySQL's json");
+    stmt.field_count = 3;
+    CHECK(!my_columns(&stmt, MAPPING_EXACT, &arena, &columns, &count, &err));
+    CHECK(err.kind == LH_INVALID && strstr(err.message, "'odd'") && strstr(err.message, "200"));
+}
+
 TEST("docs/mysql.md has the table of types as the code has it, and each row is reached") {
     OWNED(arena_close) Arena arena = {0};
     OWNED(text_close) Text table = {0};

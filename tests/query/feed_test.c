@@ -420,7 +420,7 @@ TEST("a text that is not UTF-8 fails the feed, short or long, and names the colu
         vector_bytes(batch_vector(batch, 1), 0, bad[i]);
         feed_give(feed, batch, 1);
         CHECK(!feed_finish(feed, &arena, &file, &err));
-        CHECK_STR(str_from(err_word(&err)), "not_utf8");
+        CHECK_STR(str_from(err_word(&err)), "invalid_utf8");
         CHECK(strstr(err.message, "'t'") != NULL);
     }
 }
