@@ -91,7 +91,8 @@ static double recall(const Data *data, size_t ef, const RowSet *allowed) {
         size_t want = exact_search(&data->vectors, query.vector, K, allowed, exact);
         size_t got = graph_search(&data->graph, &query, scratch, found);
         for (size_t i = 0; i < got; i++)
-            hits += i < want && found[i].score >= exact[want - 1].score && rowset_has(allowed, found[i].row);
+            hits += i < want && found[i].score >= exact[want - 1].score &&
+                    rowset_has(allowed, found[i].row);
         total += want;
     }
     graph_scratch_close(&scratch);
@@ -116,15 +117,30 @@ static void check_dimensions(size_t rows, size_t dimensions, const double floors
 }
 
 TEST("16 dimensions: recall holds for every metric") {
-    check_dimensions(ROWS, 16, (const double[KIND_COUNT][2]){{0.985, 0.995}, {0.985, 0.995}, {0.91, 0.97}});
+    check_dimensions(ROWS, 16,
+                     (const double[KIND_COUNT][2]){
+                         {0.985, 0.995},
+                         {0.985, 0.995},
+                         {0.91,  0.97 }
+    });
 }
 
 TEST("128 dimensions: recall holds for every metric") {
-    check_dimensions(ROWS, 128, (const double[KIND_COUNT][2]){{0.985, 0.995}, {0.985, 0.995}, {0.95, 0.985}});
+    check_dimensions(ROWS, 128,
+                     (const double[KIND_COUNT][2]){
+                         {0.985, 0.995},
+                         {0.985, 0.995},
+                         {0.95,  0.985}
+    });
 }
 
 TEST("768 dimensions: recall holds for every metric") {
-    check_dimensions(ROWS / 2, 768, (const double[KIND_COUNT][2]){{0.985, 0.995}, {0.985, 0.995}, {0.965, 0.99}});
+    check_dimensions(ROWS / 2, 768,
+                     (const double[KIND_COUNT][2]){
+                         {0.985, 0.995},
+                         {0.985, 0.995},
+                         {0.965, 0.99 }
+    });
 }
 
 static uint64_t mix(uint64_t value) {

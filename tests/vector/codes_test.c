@@ -29,8 +29,7 @@ static void make(Data *data, size_t dimensions, bool l2, float offset) {
     memset(data->rows, 0, ROWS * stride * sizeof(float));
     memset(data->query, 0, stride * sizeof(float));
     for (size_t row = 0; row < ROWS; row++)
-        for (size_t d = 0; d < dimensions; d++)
-            data->rows[row * stride + d] = offset + normal();
+        for (size_t d = 0; d < dimensions; d++) data->rows[row * stride + d] = offset + normal();
     for (size_t d = 0; d < dimensions; d++) data->query[d] = offset + normal();
     data->vectors = (Vectors){data->rows, ROWS, dimensions, stride, l2};
 }
@@ -42,7 +41,7 @@ static void unmake(Data *data) {
 
 /* Errors of the estimates of all rows, in standard errors as the codes tell them. */
 typedef struct Errors {
-    double signs, fine;               /* root of the mean square */
+    double signs, fine;                   /* root of the mean square */
     double relative_signs, relative_fine; /* to the spread of the similarities */
 } Errors;
 
@@ -66,7 +65,8 @@ static Errors measure(const Data *data) {
         double by_signs = code_estimate(&query, f, sum) + query.shift - exact[row];
         double by_fine = code_fine_estimate(&query, f, kernels()->dot_u4(fine, query.bytes, n)) +
                          query.shift - exact[row];
-        if (code_error(&query, f) > 1e-3f) { /* else the row is a centroid, and the estimate exact */
+        if (code_error(&query, f) >
+            1e-3f) { /* else the row is a centroid, and the estimate exact */
             s[0] += pow(by_signs / code_error(&query, f), 2) / ROWS;
             s[1] += pow(by_fine / code_fine_error(&query, f), 2) / ROWS;
         }
