@@ -13,11 +13,18 @@
 
 static void search(const IndexFile *file) {
     static _Alignas(64) float query[SIZE_MAX_HERE];
+    static uint64_t bits[SIZE_MAX_HERE / 64];
     Graph graph = index_file_graph(file);
-    GraphScratch *scratch = graph_scratch_open(graph.vectors.count);
+    GraphScratch *scratch = graph_scratch_open();
+    RowSet all = {bits, graph.vectors.count};
     Hit hits[16];
-    size_t count = graph_search(&graph, query, COUNT(hits), NULL, scratch, hits);
-    for (size_t i = 0; i < count; i++) assert(hits[i].row < graph.vectors.count);
+    memset(bits, 0xff, sizeof bits);
+    assert(graph.vectors.count / 64 < COUNT(bits)); /* a row takes 64 bytes and more */
+    for (int filtered = 0; filtered < 2; filtered++) {
+        GraphQuery walk = {query, COUNT(hits), COUNT(hits), filtered ? &all : NULL};
+        size_t count = graph_search(&graph, &walk, scratch, hits);
+        for (size_t i = 0; i < count; i++) assert(hits[i].row < graph.vectors.count);
+    }
     graph_scratch_close(&scratch);
 }
 

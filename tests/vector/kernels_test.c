@@ -2,22 +2,305 @@
 #include "vector/kernels.h"
 
 #include <math.h>
-#include <stdalign.h>
+#include <stdlib.h>
 
-TEST("every level gives what plain arithmetic gives, at every length and any alignment") {
-    static alignas(64) float a[1040], b[1040];
-    for (size_t i = 0; i < COUNT(a); i++) {
+#define N_MAX 1040 /* past every unrolled loop, and odd multiples of the lanes */
+
+static _Alignas(64) float a[N_MAX], b[N_MAX];
+
+static void fill(void) {
+    for (size_t i = 0; i < N_MAX; i++) {
         a[i] = (float)((int64_t)(random_u64() % 2001) - 1000) / 500;
         b[i] = (float)((int64_t)(random_u64() % 2001) - 1000) / 500;
     }
-    for (const Kernels *const *level = kernels_supported(); *level; level++)
-        for (size_t n = 0; n <= 1024; n += KERNEL_LANES)
-            for (size_t shift = 0; shift < 2; shift++) {
-                double expected = 0;
-                for (size_t i = 0; i < n; i++) expected += (double)a[i + shift] * b[i];
-                CHECK(fabs((*level)->dot(a + shift, b, n) - expected) <
-                      1e-3 * (1 + (double)n / 16));
+}
+
+static bool near(double value, double expected, double scale) {
+    return fabs(value - expected) <= 1e-5 * (1 + scale);
+}
+
+#define EACH_LEVEL(k)                                                                              \
+    for (const Kernels *const *at_ = kernels_supported(), *k; (k = *at_) != NULL; at_++)
+
+TEST("dot and distance give what plain arithmetic gives, at every length and any alignment") {
+    fill();
+    EACH_LEVEL(k)
+    for (size_t n = 0; n <= 1024; n += KERNEL_LANES)
+        for (size_t shift = 0; shift < 2; shift++) {
+            double dot = 0, distance = 0;
+            for (size_t i = 0; i < n; i++) {
+                double x = a[i + shift], y = b[i];
+                dot += x * y;
+                distance += (x - y) * (x - y);
             }
+            CHECK(near(k->dot(a + shift, b, n), dot, (double)n));
+            CHECK(near(k->distance2(a + shift, b, n), distance, (double)n * 4));
+        }
+}
+
+static float half_value(uint16_t half) {
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    double value = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    return (float)(half & 0x8000 ? -value : value);
+}
+
+TEST("16-bit floats of both kinds are read exactly, subnormal ones too") {
+    uint16_t x[16] = {0};
+    float one[16] = {1};
+    EACH_LEVEL(k)
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        x[0] = (uint16_t)bits;
+        if ((bits >> 10 & 31) < 31) CHECK(k->dot_f16(x, one, 16) == half_value((uint16_t)bits));
+        uint32_t wide = bits << 16;
+        float value;
+        memcpy(&value, &wide, sizeof value);
+        if (isnormal(value) || value == 0) CHECK(k->dot_bf16(x, one, 16) == value);
+    }
+}
+
+TEST("dots of 16-bit floats sum every lane, at every length") {
+    static uint16_t half[N_MAX], brain[N_MAX];
+    fill();
+    for (size_t i = 0; i < N_MAX; i++) {
+        uint32_t bits;
+        memcpy(&bits, &a[i], sizeof bits);
+        brain[i] = (uint16_t)(bits >> 16);
+        half[i] = (uint16_t)(random_u64() % 0x4000 | (random_u64() & 0x8000)); /* within +-2 */
+    }
+    EACH_LEVEL(k)
+    for (size_t n = 0; n <= 1024; n += KERNEL_LANES) {
+        double by_half = 0, by_brain = 0;
+        for (size_t i = 0; i < n; i++) {
+            uint32_t bits = (uint32_t)brain[i] << 16;
+            float value;
+            memcpy(&value, &bits, sizeof value);
+            by_half += (double)half_value(half[i]) * b[i];
+            by_brain += (double)value * b[i];
+        }
+        CHECK(near(k->dot_f16(half, b, n), by_half, (double)n));
+        CHECK(near(k->dot_bf16(brain, b, n), by_brain, (double)n));
+    }
+}
+
+/* Random numbers within +-most, the extremes among them often. */
+static void fill_bytes(int8_t *to, size_t n, int most) {
+    for (size_t i = 0; i < n; i++) {
+        int value = (int)(random_u64() % (uint64_t)(2 * most + 1)) - most;
+        to[i] = (int8_t)(random_u64() % 4 ? value : value < 0 ? -most : most);
+    }
+}
+
+TEST("products of bytes and of half bytes are exact at every length") {
+    static int8_t x[N_MAX], y[N_MAX];
+    static uint8_t code[N_MAX / 2];
+    EACH_LEVEL(k)
+    for (size_t n = 0; n <= 1024; n += CODE_LANES) {
+        int32_t bytes = 0, halves = 0;
+        fill_bytes(x, N_MAX, I8_MAX);
+        fill_bytes(y, N_MAX, I8_MAX);
+        for (size_t i = 0; i < n; i++) bytes += x[i] * y[i];
+        CHECK_INT(k->dot_i8(x, y, n), bytes);
+        fill_bytes(y, N_MAX, 127);
+        for (size_t i = 0; i < n / 2; i++) code[i] = random_u64() % 4 ? (uint8_t)random_u64() : 255;
+        for (size_t i = 0; i < n; i++) {
+            uint8_t byte = code[i / 64 * 32 + i % 32];
+            halves += (i % 64 < 32 ? byte & 15 : byte >> 4) * y[i];
+        }
+        CHECK_INT(k->dot_u4(code, y, n), halves);
+    }
+}
+
+TEST("the same extremes everywhere do not overflow, in 65,536 dimensions") {
+    size_t n = 65536;
+    int8_t *x = malloc(n), *y = malloc(n);
+    uint8_t *code = malloc(n / 2);
+    memset(x, I8_MAX, n);
+    memset(y, -I8_MAX, n);
+    memset(code, 255, n / 2);
+    EACH_LEVEL(k) {
+        CHECK_INT(k->dot_i8(x, y, n), -(long long)n * I8_MAX * I8_MAX);
+        memset(y, -127, n);
+        CHECK_INT(k->dot_u4(code, y, n), -(long long)n * 15 * 127);
+        memset(y, -I8_MAX, n);
+    }
+    free(x);
+    free(y);
+    free(code);
+}
+
+TEST("sums over ones are exact for every number of codes and of words") {
+    enum { RECORDS = 19, WORDS = 70 };
+    size_t stride = 640;
+    uint8_t *records = aligned_alloc(64, RECORDS * stride);
+    uint64_t planes[QUERY_PLANES * 72];
+    uint32_t rows[RECORDS], sums[RECORDS];
+    for (size_t i = 0; i < RECORDS * stride; i++)
+        records[i] = random_u64() % 3 ? (uint8_t)random_u64() : 255;
+    for (size_t words = 1; words <= WORDS; words++) {
+        size_t step = plane_words(words);
+        memset(planes, 0, sizeof planes);
+        for (size_t p = 0; p < QUERY_PLANES; p++)
+            for (size_t w = 0; w < words; w++)
+                planes[p * step + w] = random_u64() | (words % 2 ? 0 : UINT64_MAX);
+        for (size_t i = 0; i < RECORDS; i++) rows[i] = (uint32_t)((i * 7) % RECORDS);
+        EACH_LEVEL(k)
+        for (size_t count = 0; count <= RECORDS; count++) {
+            k->bit_sums(records, stride, rows, count, planes, words, sums);
+            for (size_t i = 0; i < count; i++) {
+                const uint64_t *code = (const uint64_t *)(records + rows[i] * stride);
+                size_t expected = 0;
+                for (size_t p = 0; p < QUERY_PLANES; p++)
+                    for (size_t w = 0; w < words; w++)
+                        expected += (size_t)__builtin_popcountll(code[w] & planes[p * step + w])
+                                    << p;
+                CHECK_INT(sums[i], expected);
+            }
+        }
+    }
+    free(records);
+}
+
+TEST("a tile holds the product of every row with every column, extremes included") {
+    static _Alignas(64) uint8_t rows[TILE_ROWS_MAX * 832];
+    static _Alignas(64) int8_t panel[TILE_COLUMNS_MAX * 832];
+    static _Alignas(64) int32_t out[TILE_ROWS_MAX * TILE_COLUMNS_MAX];
+    EACH_LEVEL(k)
+    for (size_t n = CODE_LANES; n <= 832; n += CODE_LANES) {
+        fill_bytes((int8_t *)rows, k->tile_rows * n, I8_MAX);
+        fill_bytes(panel, k->tile_columns * n, I8_MAX);
+        for (size_t i = 0; i < k->tile_rows * n; i++) rows[i] = (uint8_t)(rows[i] + I8_OFFSET);
+        k->tile(rows, panel, n, out);
+        for (size_t i = 0; i < k->tile_rows; i++)
+            for (size_t j = 0; j < k->tile_columns; j++) {
+                int32_t expected = 0;
+                for (size_t d = 0; d < n; d++)
+                    expected +=
+                        rows[i * n + d] * panel[d / 4 * 4 * k->tile_columns + j * 4 + d % 4];
+                CHECK_INT(out[i * k->tile_columns + j], expected);
+            }
+    }
+}
+
+TEST("what is above a threshold is found, in order, at every number of columns") {
+    int32_t dots[64], offset[64];
+    float scale[64], half[64], values[64];
+    uint16_t at[64];
+    for (size_t i = 0; i < 64; i++) {
+        dots[i] = (int32_t)(random_u64() % 2000) - 1000;
+        offset[i] = (int32_t)(random_u64() % 100);
+        scale[i] = 0.5f;
+        half[i] = (float)i;
+    }
+    EACH_LEVEL(k)
+    for (size_t columns = 0; columns <= k->tile_columns; columns++)
+        for (float threshold = -2000; threshold <= 2000; threshold += 500) {
+            const TileRow row = {dots, offset, scale, half, 0.25f, threshold};
+            size_t count = k->above(&row, columns, values, at), next = 0;
+            for (size_t j = 0; j < columns; j++) {
+                float value = (float)(dots[j] - offset[j]) * scale[j] * 0.25f - half[j];
+                if (value <= threshold) continue;
+                CHECK(next < count && at[next] == j && values[next] == value);
+                next++;
+            }
+            CHECK_INT(count, next);
+        }
+}
+
+static double norm2(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+    return sum;
+}
+
+TEST("a rotation keeps lengths and products, spreads one coordinate over all, at every level "
+     "alike") {
+    static uint32_t signs[CODE_ROUNDS * 1024 / 32];
+    static _Alignas(64) float x[1024], y[1024], first[1024];
+    for (size_t i = 0; i < COUNT(signs); i++) signs[i] = (uint32_t)random_u64();
+    for (size_t n = CODE_LANES; n <= 1024; n += CODE_LANES) {
+        fill();
+        EACH_LEVEL(k) {
+            double product = 0, rotated = 0, most = 0;
+            memcpy(x, a, n * sizeof *x);
+            memset(y, 0, sizeof y);
+            y[n / 3] = 1;
+            product = x[n / 3];
+            k->rotate(x, n, signs);
+            k->rotate(y, n, signs);
+            for (size_t i = 0; i < n; i++) {
+                rotated += (double)x[i] * y[i];
+                most = MAX(most, fabs(y[i]));
+            }
+            CHECK(near(norm2(x, n), norm2(a, n), norm2(a, n)));
+            CHECK(near(norm2(y, n), 1, 1));
+            CHECK(near(rotated, product, 10));
+            CHECK(most < 6 / sqrt((double)n));
+            if (k == kernels_supported()[0]) memcpy(first, x, n * sizeof *x);
+            for (size_t i = 0; i < n; i++) CHECK(near(x[i], first[i], 10));
+        }
+    }
+}
+
+TEST("codes of a residual are what their definitions say") {
+    static uint64_t words[16];
+    static uint8_t fine[512];
+    double sums[3];
+    fill();
+    EACH_LEVEL(k)
+    for (size_t n = CODE_LANES; n <= 1024; n += CODE_LANES) {
+        double length = 0, signed_sum = 0, product = 0, fine_norm2 = 0, step = 0.25;
+        k->encode_signs(a, b, n, words, sums);
+        for (size_t i = 0; i < n; i++) {
+            CHECK((words[i / 64] >> (i % 64) & 1) == (a[i] > 0));
+            length += fabs((double)a[i]);
+            signed_sum += a[i] > 0 ? b[i] : -b[i];
+        }
+        CHECK(near(sums[0], length, (double)n) && near(sums[1], signed_sum, (double)n));
+        k->encode_fine(a, b, n, (float)step, fine, sums);
+        for (size_t i = 0; i < n; i++) {
+            uint8_t byte = fine[i / 64 * 32 + i % 32];
+            double value = ((i % 64 < 32 ? byte & 15 : byte >> 4) - 7.5) * step;
+            CHECK(fabs(value - a[i]) <= (fabs(a[i]) < 7.5 * step ? 0.5001 * step : 2));
+            product += value * a[i];
+            fine_norm2 += value * value;
+        }
+        CHECK(near(sums[0], product, (double)n) && near(sums[1], fine_norm2, (double)n));
+    }
+}
+
+TEST("a query's planes add up to its numbers within half a step, and narrowing rounds") {
+    static uint64_t planes[QUERY_PLANES * 16];
+    static int8_t bytes[1024];
+    float range[3];
+    fill();
+    EACH_LEVEL(k)
+    for (size_t n = CODE_LANES; n <= 1024; n += CODE_LANES) {
+        size_t step = plane_words(n / 64);
+        double sum = 0;
+        k->query_planes(a, n, planes, range);
+        float scale = k->narrow(a, n, 127, bytes);
+        for (size_t i = 0; i < n; i++) {
+            unsigned level = 0;
+            for (unsigned p = 0; p < QUERY_PLANES; p++)
+                level |= (unsigned)(planes[p * step + i / 64] >> (i % 64) & 1) << p;
+            CHECK(fabs(range[0] + range[1] * (double)level - a[i]) <= 0.501 * range[1]);
+            CHECK(fabs((double)bytes[i] * scale - a[i]) <= 0.501 * scale);
+            sum += a[i];
+        }
+        CHECK(near(range[2], sum, (double)n));
+    }
+}
+
+TEST("nothing but zeros is no trouble") {
+    static const float zeros[128];
+    static uint64_t planes[QUERY_PLANES * 8];
+    static int8_t bytes[128];
+    float range[3];
+    EACH_LEVEL(k) {
+        CHECK(k->narrow(zeros, 128, I8_MAX, bytes) == 0 && bytes[77] == 0);
+        k->query_planes(zeros, 128, planes, range);
+        CHECK(range[0] == 0 && range[1] == 0 && range[2] == 0 && planes[3] == 0);
+    }
 }
 
 TEST("this CPU has at least the plain level, and one is chosen") {

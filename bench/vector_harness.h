@@ -1,0 +1,143 @@
+/* What engines have in common in bench/vector.mjs: reading the data, timing builds, and a sweep of
+ * the search's effort each time a line comes on standard input, so that the driver can alternate
+ * between engines that stay built. C and C++ include it.
+ *
+ * Prints lines: build THREADS SECONDS, memory MIB, point EF RECALL QPS_1_THREAD QPS_2_THREADS,
+ * end. Memory is what the process has beside the mapped data, plus the vectors where the engine
+ * keeps no copy. Recall counts ties as found when they are among the exact ten. */
+#pragma once
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BENCH_K 10
+#define BENCH_THREADS_MAX 2
+#define BENCH_TIMED 3 /* passes over the queries, of which the fastest counts */
+
+typedef struct Bench {
+    const float *rows, *queries;
+    const int32_t *exact;
+    size_t row_count, query_count, dimensions;
+    void (*search)(void *engine, int thread, const float *query, size_t ef, uint32_t *out);
+    void *engine;
+} Bench;
+
+static double bench_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static const void *bench_map(const char *dir, const char *name, size_t *size) {
+    char path[4096];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fstat(fd, &info)) {
+        perror(path);
+        exit(1);
+    }
+    *size = (size_t)info.st_size;
+    const void *map = mmap(NULL, *size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (map == MAP_FAILED) {
+        perror(path);
+        exit(1);
+    }
+    close(fd);
+    return map;
+}
+
+static void bench_load(Bench *bench, const char *dir, size_t dimensions) {
+    size_t rows, queries, exact;
+    bench->dimensions = dimensions;
+    bench->rows = (const float *)bench_map(dir, "base.f32", &rows);
+    bench->queries = (const float *)bench_map(dir, "query.f32", &queries);
+    bench->exact = (const int32_t *)bench_map(dir, "exact.i32", &exact);
+    bench->row_count = rows / 4 / dimensions;
+    bench->query_count = queries / 4 / dimensions;
+}
+
+static void bench_memory(size_t vectors_bytes) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = 0;
+    while (file && fgets(line, sizeof line, file)) sscanf(line, "RssAnon: %ld", &kib);
+    if (file) fclose(file);
+    printf("memory %.0f\n", (double)kib / 1024 + (double)vectors_bytes / 1048576);
+}
+
+typedef struct BenchPass {
+    const Bench *bench;
+    size_t ef, first, step;
+    int thread;
+    uint32_t *out; /* NULL: only the time counts */
+} BenchPass;
+
+static void *bench_pass(void *context) {
+    const BenchPass *pass = (const BenchPass *)context;
+    const Bench *b = pass->bench;
+    uint32_t found[BENCH_K];
+    for (size_t q = pass->first; q < b->query_count; q += pass->step)
+        b->search(b->engine, pass->thread, b->queries + q * b->dimensions, pass->ef,
+                  pass->out ? pass->out + q * BENCH_K : found);
+    return NULL;
+}
+
+static double bench_qps(const Bench *b, size_t ef, int threads) {
+    double best = 1e30;
+    for (int round = 0; round < BENCH_TIMED; round++) {
+        pthread_t helpers[BENCH_THREADS_MAX];
+        BenchPass passes[BENCH_THREADS_MAX];
+        double started = bench_now();
+        for (int t = 0; t < threads; t++) {
+            BenchPass pass = {b, ef, (size_t)t, (size_t)threads, t, NULL};
+            passes[t] = pass;
+            if (t > 0) pthread_create(&helpers[t], NULL, bench_pass, &passes[t]);
+        }
+        bench_pass(&passes[0]);
+        for (int t = 1; t < threads; t++) pthread_join(helpers[t], NULL);
+        double seconds = bench_now() - started;
+        if (seconds < best) best = seconds;
+    }
+    return (double)b->query_count / best;
+}
+
+static double bench_recall(const Bench *b, size_t ef) {
+    uint32_t *out = (uint32_t *)calloc(b->query_count * BENCH_K, sizeof *out);
+    BenchPass pass = {b, ef, 0, 1, 0, out};
+    size_t hits = 0;
+    bench_pass(&pass);
+    for (size_t q = 0; q < b->query_count; q++)
+        for (int i = 0; i < BENCH_K; i++)
+            for (int j = 0; j < BENCH_K; j++)
+                hits += out[q * BENCH_K + (size_t)i] == (uint32_t)b->exact[q * BENCH_K + (size_t)j];
+    free(out);
+    return (double)hits / (double)(b->query_count * BENCH_K);
+}
+
+/* Until standard input ends: a sweep for each line. */
+static void bench_serve(const Bench *b) {
+    static const size_t efs[] = {10,  12,  16,  20,  26,  34,  44,  58,  76,  100,
+                                 130, 170, 220, 290, 380, 500, 650, 850, 1100};
+    char line[64];
+    printf("end\n");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        double recall = 0;
+        for (size_t i = 0; i < sizeof efs / sizeof *efs && recall < 0.9992; i++) {
+            recall = bench_recall(b, efs[i]);
+            printf("point %zu %.5f %.1f %.1f\n", efs[i], recall, bench_qps(b, efs[i], 1),
+                   bench_qps(b, efs[i], 2));
+        }
+        printf("end\n");
+        fflush(stdout);
+    }
+}
