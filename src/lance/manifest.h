@@ -84,6 +84,7 @@ typedef struct Manifest {
     Bytes rest;           /* every other field, verbatim */
     Bytes transaction;    /* inline; empty: none */
     Str branch;
+    bool has_base_paths;
 } Manifest;
 
 /* Everything is checked; borrows nothing from `file` (it copies). LH_CORRUPT, LH_IMPOSSIBLE. */
@@ -102,11 +103,14 @@ const LanceField *manifest_field(const Manifest *manifest, Str name);     /* NUL
 void fragment_encode(Fragment *fragment, Arena *arena); /* a new fragment */
 void fragment_renumber(Fragment *fragment, uint64_t id, Arena *arena);
 void fragment_set_deletion(Fragment *fragment, const DeletionFile *deletion, Arena *arena);
+/* Whether only their deletion files differ, if anything does. */
+bool fragment_same_files(const Fragment *a, const Fragment *b);
 void index_encode(LanceIndex *index, Arena *arena);
 /* The same index covering only the fragments of `ids` (Roaring), all else as it was. */
 void index_set_bitmap(LanceIndex *index, Bytes ids, Arena *arena);
 void field_encode(Text *out, uint32_t number, const LanceField *field);
 bool field_read(Bytes message, LanceField *out, int32_t *parent, Err *err); /* borrows */
+bool index_read(Bytes message, Arena *arena, LanceIndex *out, Err *err);   /* borrows */
 bool fragment_read(Bytes message, Arena *arena, Fragment *out, Err *err);   /* borrows */
 
 /* Keys. `path` is the table's prefix. */
