@@ -1,5 +1,5 @@
-/* The column that decoders fill: rows in order, memory from the caller's arena, nothing copied where
- * the page's own bytes will do. */
+/* The column that decoders fill: rows in order, memory from the caller's arena, nothing copied
+ * where the page's own bytes will do. */
 #include "lance/page.h"
 
 #include <stdio.h>
@@ -68,7 +68,8 @@ void builder_fixed_from(Builder *builder, size_t count, Bytes values) {
     memcpy(builder_fixed(builder, count), values.data, values.size);
 }
 
-static void bits_copy(uint8_t *to, uint64_t at, const uint8_t *bits, uint64_t from, uint64_t count) {
+static void bits_copy(uint8_t *to, uint64_t at, const uint8_t *bits, uint64_t from,
+                      uint64_t count) {
     for (uint64_t i = 0; i < count; i++)
         if (lance_bit(bits, from + i)) to[(at + i) >> 3] |= (uint8_t)(1u << ((at + i) & 7));
 }
@@ -102,16 +103,17 @@ void builder_set_null(Builder *builder, size_t row) {
         builder->validity = arena_alloc(builder->arena, size);
         memset(builder->validity, 0xff, size);
     }
-    builder->validity[row >> 3] &= (uint8_t)~(1u << (row & 7));
+    builder->validity[row >> 3] &= (uint8_t) ~(1u << (row & 7));
 }
 
+/* Their values are zeroes. */
 void builder_nulls(Builder *builder, size_t count) {
+    if (!builder->offsets && builder->type->kind != LANCE_NULL) values_of(builder);
     for (size_t i = 0; i < count; i++) {
         builder_set_null(builder, builder->len);
         if (builder->offsets) builder->offsets[builder->len + 1] = builder->bytes_len;
         builder->len++;
     }
-    if (!builder->offsets && builder->type->kind != LANCE_NULL) values_of(builder);
 }
 
 void builder_validity(Builder *builder, size_t row, size_t count, const uint8_t *bits,
@@ -129,5 +131,19 @@ void builder_items(Builder *builder, uint64_t at, uint64_t count, const uint8_t 
     }
     for (uint64_t i = 0; i < count; i++)
         if (!lance_bit(bits, from + i))
-            builder->items[(at + i) >> 3] &= (uint8_t)~(1u << ((at + i) & 7));
+            builder->items[(at + i) >> 3] &= (uint8_t) ~(1u << ((at + i) & 7));
+}
+
+/* One row of another column of the same type. */
+void builder_copy(Builder *builder, const LanceColumn *from, size_t row) {
+    const LanceType *type = builder->type;
+    if (lance_is_null(from, row)) return builder_nulls(builder, 1);
+    if (type->kind == LANCE_NULL) return builder_nulls(builder, 1);
+    if (is_bytes(type)) return builder_text(builder, bytes_of(lance_text(from, row)));
+    if (type->kind == LANCE_BOOL) return builder_bools(builder, 1, from->values, row);
+    size_t width = type_row_bytes(type);
+    uint64_t items = type->dimension;
+    if (from->items)
+        builder_items(builder, (uint64_t)builder->len * items, items, from->items, row * items);
+    memcpy(builder_fixed(builder, 1), (const uint8_t *)from->values + row * width, width);
 }

@@ -54,12 +54,12 @@ typedef struct Draft {
 } Draft;
 /* Notes a key that was written for this try alone. */
 void draft_made(Draft *draft, Str key);
-/* Gives fragments new ids, from max_fragment_id on, and adds them. */
-void draft_add_fragments(Draft *draft, const Fragment *fragments, size_t count);
-/* Replaces the fragment of the same id; or takes it out. */
+/* Gives the fragments new ids, from max_fragment_id on, and adds them; *fragments are changed. */
+void draft_add_fragments(Draft *draft, Fragment *fragments, size_t count);
+/* Puts it in the place of the fragment of the same id; or takes that out. */
 void draft_replace_fragment(Draft *draft, const Fragment *fragment);
 void draft_remove_fragment(Draft *draft, uint64_t id);
-void draft_add_indexes(Draft *draft, const LanceIndex *indexes, size_t count);
+void draft_add_index(Draft *draft, const LanceIndex *index);
 void draft_remove_index(Draft *draft, const uint8_t uuid[LANCE_UUID_BYTES]);
 
 typedef struct Change {
@@ -79,4 +79,13 @@ bool commit_conflict(const char *change, const Transaction *other, uint64_t vers
 
 /* Rules that changes share. Each refuses Overwrite, Restore, and what it does not know. */
 bool rule_append(void *context, const Transaction *other, const Manifest *at, Err *err);
+/* For changes that compare the fragments they touch themselves: see draft_touch. */
 bool rule_rows(void *context, const Transaction *other, const Manifest *at, Err *err);
+bool rule_any(void *context, const Transaction *other, const Manifest *at, Err *err);
+/* The fragment as it stands in the latest version. LH_CONFLICT when it is gone, or has other files
+ * than when the change was thought of. */
+bool draft_touch(Draft *draft, const char *change, const Fragment *then, const Fragment **out,
+                 Err *err);
+
+/* The bytes of version 1 of an empty table. */
+void commit_first(const LanceSchema *schema, Text *out);

@@ -38,6 +38,7 @@ bool lance_file_open(Store *store, Str key, uint64_t size, LanceFile **out, Err 
 /* Over bytes in memory, which must outlive it: for tests and small files. */
 bool lance_file_open_bytes(Bytes bytes, LanceFile **out, Err *err);
 void lance_file_close(LanceFile **file);
+void **lance_file_tag(LanceFile *file); /* a word for whoever keeps it; NULL at first */
 uint64_t lance_file_rows(const LanceFile *file);
 size_t lance_file_columns(const LanceFile *file);
 /* The file's own schema: one entry a field, nested ones too; NULL past the end. In 2.1 and later a

@@ -1,6 +1,6 @@
-/* Values of file version 2.0: a tree of ArrayEncoding messages over plain buffers (page_write.c draws
- * it), of which any range of rows is found by arithmetic. LanceDB also writes Dictionary for texts
- * of few values: code 0 is null, code k is item k - 1. Source: lance's encodings.proto. */
+/* Values of file version 2.0: a tree of ArrayEncoding messages over plain buffers (page_write.c
+ * draws it), of which any range of rows is found by arithmetic. LanceDB also writes Dictionary for
+ * texts of few values: code 0 is null, code k is item k - 1. Source: lance's encodings.proto. */
 #include "lance/page.h"
 #include "lance/wire.h"
 
@@ -17,9 +17,20 @@ enum {
 enum { NULLABLE_NONE = 1, NULLABLE_SOME = 2, NULLABLE_ALL = 3 };
 
 static const char *const array_names[] = {
-    "nothing",         "Flat",         "Nullable",     "FixedSizeList", "List",
-    "SimpleStruct",    "Binary",       "Dictionary",   "Fsst",          "PackedStruct",
-    "Bitpacked",       "FixedSizeBinary", "BitpackedForNonNeg", "Constant",
+    "nothing",
+    "Flat",
+    "Nullable",
+    "FixedSizeList",
+    "List",
+    "SimpleStruct",
+    "Binary",
+    "Dictionary",
+    "Fsst",
+    "PackedStruct",
+    "Bitpacked",
+    "FixedSizeBinary",
+    "BitpackedForNonNeg",
+    "Constant",
 };
 
 static const char *array_name(uint32_t number) {
@@ -86,8 +97,9 @@ static bool bitmap_read(const Page *page, Bytes encoding, uint64_t from, uint64_
                         Arena *arena, Bytes *out, uint64_t *first, Err *err) {
     Flat flat;
     if (!flat_of(encoding, "a validity", &flat, err)) return false;
-    if (flat.bits != 1) return err_set(err, LH_CORRUPT, "a validity of %llu bits a value",
-                                       (unsigned long long)flat.bits);
+    if (flat.bits != 1)
+        return err_set(err, LH_CORRUPT, "a validity of %llu bits a value",
+                       (unsigned long long)flat.bits);
     *first = from % 8;
     return page_bytes(page, flat.buffer, from / 8, (*first + count + 7) / 8, arena, out, err);
 }
@@ -204,12 +216,13 @@ static bool binary_decode(const Page *page, Bytes message, uint64_t from, size_t
         return true;
     }
     for (size_t i = 0; i < count; i++)
-        builder_text(out, (Bytes){text.data + (ends[i] - ends[0]), (size_t)(ends[i + 1] - ends[i])});
+        builder_text(out,
+                     (Bytes){text.data + (ends[i] - ends[0]), (size_t)(ends[i + 1] - ends[i])});
     return true;
 }
 
-static bool values_decode(const Page *page, Bytes encoding, uint64_t from, size_t count,
-                          int depth, Builder *out, Err *err);
+static bool values_decode(const Page *page, Bytes encoding, uint64_t from, size_t count, int depth,
+                          Builder *out, Err *err);
 
 /* Codes of 8 to 64 bits and the few values they stand for. */
 static bool dictionary_decode(const Page *page, Bytes message, uint64_t from, size_t count,
@@ -250,8 +263,8 @@ static bool dictionary_decode(const Page *page, Bytes message, uint64_t from, si
     return true;
 }
 
-static bool nullable_decode(const Page *page, Bytes message, uint64_t from, size_t count,
-                            int depth, Builder *out, Err *err) {
+static bool nullable_decode(const Page *page, Bytes message, uint64_t from, size_t count, int depth,
+                            Builder *out, Err *err) {
     WireField one;
     Bytes valid, inner, bits;
     uint64_t first;
@@ -287,8 +300,8 @@ static bool fixed_binary_decode(const Page *page, Bytes message, uint64_t from, 
     return true;
 }
 
-static bool values_decode(const Page *page, Bytes encoding, uint64_t from, size_t count,
-                          int depth, Builder *out, Err *err) {
+static bool values_decode(const Page *page, Bytes encoding, uint64_t from, size_t count, int depth,
+                          Builder *out, Err *err) {
     WireField one;
     if (depth > ENCODING_DEPTH_MAX)
         return err_set(err, LH_CORRUPT, "the encoding of a page is nested too deeply");
@@ -297,12 +310,18 @@ static bool values_decode(const Page *page, Bytes encoding, uint64_t from, size_
     case ARRAY_FLAT:
         if (out->type->kind == LANCE_VECTOR) return unexpected(ARRAY_FLAT, "lists", err);
         return flat_decode(page, one.bytes, from, count, out, err);
-    case ARRAY_NULLABLE: return nullable_decode(page, one.bytes, from, count, depth, out, err);
-    case ARRAY_VECTOR: return vector_decode(page, one.bytes, from, count, out, err);
-    case ARRAY_BINARY: return binary_decode(page, one.bytes, from, count, out, err);
-    case ARRAY_DICTIONARY: return dictionary_decode(page, one.bytes, from, count, depth, out, err);
-    case ARRAY_FIXED_BINARY: return fixed_binary_decode(page, one.bytes, from, count, out, err);
-    default: return unexpected(one.number, "values", err);
+    case ARRAY_NULLABLE:
+        return nullable_decode(page, one.bytes, from, count, depth, out, err);
+    case ARRAY_VECTOR:
+        return vector_decode(page, one.bytes, from, count, out, err);
+    case ARRAY_BINARY:
+        return binary_decode(page, one.bytes, from, count, out, err);
+    case ARRAY_DICTIONARY:
+        return dictionary_decode(page, one.bytes, from, count, depth, out, err);
+    case ARRAY_FIXED_BINARY:
+        return fixed_binary_decode(page, one.bytes, from, count, out, err);
+    default:
+        return unexpected(one.number, "values", err);
     }
 }
 
@@ -322,9 +341,10 @@ static void describe(Bytes encoding, int depth, Text *out) {
     if (one.number == ARRAY_NULLABLE) {
         WireField nullable;
         if (!one_of(one.bytes, &nullable, &ignored)) return;
-        text_print(out, ".%s", nullable.number == NULLABLE_NONE   ? "no_nulls"
-                               : nullable.number == NULLABLE_SOME ? "some_nulls"
-                                                                  : "all_nulls");
+        text_print(out, ".%s",
+                   nullable.number == NULLABLE_NONE   ? "no_nulls"
+                   : nullable.number == NULLABLE_SOME ? "some_nulls"
+                                                      : "all_nulls");
         one = nullable;
         if (!wire_find(one.bytes, nullable.number == NULLABLE_SOME ? 2 : 1, &part)) return;
     } else if (one.number == ARRAY_FLAT || !wire_find(one.bytes, 2, &part)) {

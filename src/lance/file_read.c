@@ -1,6 +1,6 @@
-/* Reading a data file: its footer, tables and metadata once, when it is opened; then any range of any
- * column (data_file.h draws the container). Nothing in it is believed before it was compared with
- * the length of the file. */
+/* Reading a data file: its footer, tables and metadata once, when it is opened; then any range of
+ * any column (data_file.h draws the container). Nothing in it is believed before it was compared
+ * with the length of the file. */
 #include "lance/page.h"
 #include "lance/wire.h"
 
@@ -44,6 +44,7 @@ struct LanceFile {
     Meta *meta;
     size_t meta_count;
     uint64_t rows;
+    void *tag;
 };
 
 static uint64_t u64_at(const uint8_t *data) {
@@ -243,6 +244,10 @@ void lance_file_close(LanceFile **file) {
     arena_close(&(*file)->arena);
     free(*file);
     *file = NULL;
+}
+
+void **lance_file_tag(LanceFile *file) {
+    return &file->tag;
 }
 
 uint64_t lance_file_rows(const LanceFile *file) {

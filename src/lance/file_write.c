@@ -1,5 +1,5 @@
-/* Writing a data file, in a stream: pages go out as they come, what describes them is kept until the
- * end (data_file.h draws the container). */
+/* Writing a data file, in a stream: pages go out as they come, what describes them is kept until
+ * the end (data_file.h draws the container). */
 #include "lance/page.h"
 #include "lance/wire.h"
 
@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define BUFFER_ALIGNMENT 64
-#define COLUMN_ENCODING "/lance.encodings.ColumnEncoding"
-#define ARRAY_ENCODING "/lance.encodings.ArrayEncoding"
+#define COLUMN_ENCODING STR("/lance.encodings.ColumnEncoding")
+#define ARRAY_ENCODING STR("/lance.encodings.ArrayEncoding")
 
 typedef struct Place {
     uint64_t offset, size;
@@ -79,7 +79,7 @@ static bool put_buffer(LanceFileWriter *writer, Bytes data, Place *out, Err *err
 }
 
 /* {2: direct {1: Any}}, as an Encoding in the message `number`. */
-static void put_encoding(Text *out, uint32_t number, const char *type_url, Bytes value) {
+static void put_encoding(Text *out, uint32_t number, Str type_url, Bytes value) {
     size_t encoding = wire_begin(out, number), direct = wire_begin(out, 2);
     wire_put_any(out, 1, type_url, value);
     wire_end(out, direct);
@@ -101,8 +101,8 @@ static void page_describe(ColumnDraft *column, const PageOut *page, const Place 
     wire_end(out, begun);
 }
 
-static bool page_put(LanceFileWriter *writer, ColumnDraft *column, const PageOut *page,
-                     size_t rows, Err *err) {
+static bool page_put(LanceFileWriter *writer, ColumnDraft *column, const PageOut *page, size_t rows,
+                     Err *err) {
     Place places[PAGE_OUT_BUFFERS];
     for (size_t i = 0; i < page->buffer_count; i++)
         if (!put_buffer(writer, page->buffers[i], &places[i], err)) return false;

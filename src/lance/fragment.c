@@ -202,18 +202,32 @@ static bool index_field_read(const WireField *field, Arena *arena, LanceIndex *o
             return err_set(err, LH_CORRUPT, "an index has no UUID of 16 bytes");
         memcpy(out->uuid, part.bytes.data, LANCE_UUID_BYTES);
         return true;
-    case 2: return wire_numbers(field, arena, fields, err);
-    case 3: out->name = wire_text(field); return true;
-    case 4: out->dataset_version = field->value; return true;
-    case INDEX_BITMAP: out->fragment_bitmap = field->bytes; return true;
+    case 2:
+        return wire_numbers(field, arena, fields, err);
+    case 3:
+        out->name = wire_text(field);
+        return true;
+    case 4:
+        out->dataset_version = field->value;
+        return true;
+    case INDEX_BITMAP:
+        out->fragment_bitmap = field->bytes;
+        return true;
     case 6:
         if (wire_find(field->bytes, 1, &part)) out->details_url = wire_text(&part);
         if (wire_find(field->bytes, 2, &part)) out->details = part.bytes;
         return true;
-    case 7: out->version = (int32_t)field->value; return true;
-    case 8: out->created_ms = field->value; return true;
-    case 10: files_entry_read(field->bytes, &out->files[out->file_count++]); return true;
-    default: return true;
+    case 7:
+        out->version = (int32_t)field->value;
+        return true;
+    case 8:
+        out->created_ms = field->value;
+        return true;
+    case 10:
+        files_entry_read(field->bytes, &out->files[out->file_count++]);
+        return true;
+    default:
+        return true;
     }
 }
 
@@ -236,7 +250,6 @@ bool index_read(Bytes message, Arena *arena, LanceIndex *out, Err *err) {
 
 void index_encode(LanceIndex *index, Arena *arena) {
     OWNED(text_close) Text out = {0};
-    char url[256];
     size_t begun = wire_begin(&out, 1);
     wire_put_bytes(&out, 1, (Bytes){index->uuid, LANCE_UUID_BYTES});
     wire_end(&out, begun);
@@ -244,8 +257,7 @@ void index_encode(LanceIndex *index, Arena *arena) {
     wire_put_text(&out, 3, index->name);
     wire_put_nonzero(&out, 4, index->dataset_version);
     wire_put_bytes(&out, INDEX_BITMAP, index->fragment_bitmap);
-    snprintf(url, sizeof url, "%.*s", SHOW(index->details_url));
-    wire_put_any(&out, 6, url, index->details);
+    wire_put_any(&out, 6, index->details_url, index->details);
     wire_put(&out, 7, (uint64_t)(int64_t)index->version);
     wire_put(&out, 8, index->created_ms);
     for (size_t i = 0; i < index->file_count; i++) {

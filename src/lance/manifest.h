@@ -110,7 +110,7 @@ void index_encode(LanceIndex *index, Arena *arena);
 void index_set_bitmap(LanceIndex *index, Bytes ids, Arena *arena);
 void field_encode(Text *out, uint32_t number, const LanceField *field);
 bool field_read(Bytes message, LanceField *out, int32_t *parent, Err *err); /* borrows */
-bool index_read(Bytes message, Arena *arena, LanceIndex *out, Err *err);   /* borrows */
+bool index_read(Bytes message, Arena *arena, LanceIndex *out, Err *err);    /* borrows */
 bool fragment_read(Bytes message, Arena *arena, Fragment *out, Err *err);   /* borrows */
 
 /* Keys. `path` is the table's prefix. */

@@ -103,33 +103,53 @@ static bool data_format_read(Bytes message, Manifest *out, Err *err) {
 static bool known_field_read(Reading *reading, const WireField *field, Err *err) {
     Manifest *manifest = reading->manifest;
     switch (field->number) {
-    case M_FIELDS: return schema_field_read(reading, field, err);
+    case M_FIELDS:
+        return schema_field_read(reading, field, err);
     case M_FRAGMENTS:
         return fragment_read(field->bytes, reading->arena,
                              &manifest->fragments[manifest->fragment_count++], err);
-    case M_VERSION: manifest->version = field->value; return true;
-    case M_METADATA: text_add(&reading->schema_metadata, str_of(field->raw)); return true;
+    case M_VERSION:
+        manifest->version = field->value;
+        return true;
+    case M_METADATA:
+        text_add(&reading->schema_metadata, str_of(field->raw));
+        return true;
     case M_INDEX_SECTION:
         reading->has_indexes = true;
         reading->index_section = field->value;
         return true;
-    case M_TIMESTAMP: manifest->committed_ms = timestamp_ms(field->bytes); return true;
-    case M_READER_FLAGS: manifest->reader_flags = field->value; return true;
-    case M_WRITER_FLAGS: manifest->writer_flags = field->value; return true;
+    case M_TIMESTAMP:
+        manifest->committed_ms = timestamp_ms(field->bytes);
+        return true;
+    case M_READER_FLAGS:
+        manifest->reader_flags = field->value;
+        return true;
+    case M_WRITER_FLAGS:
+        manifest->writer_flags = field->value;
+        return true;
     case M_FRAGMENT_ID_MAX:
         manifest->has_fragment_id = true;
         manifest->fragment_id_max = (uint32_t)field->value;
         return true;
-    case M_TRANSACTION_FILE: manifest->transaction_file = wire_text(field); return true;
-    case M_WRITER: return true; /* the next writer says its own name */
-    case M_DATA_FORMAT: return data_format_read(field->bytes, manifest, err);
+    case M_TRANSACTION_FILE:
+        manifest->transaction_file = wire_text(field);
+        return true;
+    case M_WRITER:
+        return true; /* the next writer says its own name */
+    case M_DATA_FORMAT:
+        return data_format_read(field->bytes, manifest, err);
     case M_TRANSACTION_SECTION:
         reading->has_transaction = true;
         reading->transaction_section = field->value;
         return true;
-    case M_BASE_PATHS: manifest->has_base_paths = true; break;
-    case M_BRANCH: manifest->branch = wire_text(field); break;
-    default: break;
+    case M_BASE_PATHS:
+        manifest->has_base_paths = true;
+        break;
+    case M_BRANCH:
+        manifest->branch = wire_text(field);
+        break;
+    default:
+        break;
     }
     text_add(&reading->rest, str_of(field->raw));
     return true;
@@ -149,9 +169,8 @@ static bool indexes_read(Reading *reading, Err *err) {
         return err_set(err, LH_CORRUPT, "the index section has entries without a UUID");
     manifest->indexes = arena_array(reading->arena, LanceIndex, count);
     for (reader = wire_read(section); wire_next(&reader, &field);)
-        if (field.number == 1 &&
-            !index_read(field.bytes, reading->arena, &manifest->indexes[manifest->index_count++],
-                        err))
+        if (field.number == 1 && !index_read(field.bytes, reading->arena,
+                                             &manifest->indexes[manifest->index_count++], err))
             return false;
     return true;
 }
@@ -205,7 +224,7 @@ static Bytes text_keep(const Text *text, Arena *arena) {
 bool manifest_read(Bytes file, Arena *arena, Manifest *out, Err *err) {
     Manifest manifest = {.field_id_max = -1};
     Reading reading = {.arena = arena, .manifest = &manifest};
-    Bytes message;
+    Bytes message = {0};
     reading.file = bytes_of(arena_copy(arena, str_of(file)));
     bool ok = trailer_read(reading.file, &message, err) && message_read(&reading, message, err);
     if (ok) {

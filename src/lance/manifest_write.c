@@ -37,7 +37,8 @@ static bool flags_check(uint64_t flags, uint64_t known, const char *who, Err *er
     uint64_t lowest = unknown & -unknown;
     for (size_t i = 0; i < COUNT(flag_names); i++)
         if (flag_names[i].flag == lowest) name = flag_names[i].name;
-    return lance_unsupported(err, "the table asks its %s for %s (flag %llu), which is not done here",
+    return lance_unsupported(err,
+                             "the table asks its %s for %s (flag %llu), which is not done here",
                              who, name, (unsigned long long)lowest);
 }
 
@@ -56,8 +57,9 @@ bool manifest_check_readable(const Manifest *manifest, Err *err) {
         return lance_unsupported(err, "the version belongs to the branch '%.*s'",
                                  SHOW(manifest->branch));
     if (!file_version_known(manifest->file_version))
-        return lance_unsupported(err, "the table's data files are of version '%s'; 2.0 to 2.2 are "
-                                      "read here",
+        return lance_unsupported(err,
+                                 "the table's data files are of version '%s'; 2.0 to 2.2 are "
+                                 "read here",
                                  manifest->file_version);
     return true;
 }

@@ -55,6 +55,7 @@ void builder_set_null(Builder *builder, size_t row);
 /* Items of vectors from item `at` of the builder on. */
 void builder_items(Builder *builder, uint64_t at, uint64_t count, const uint8_t *bits,
                    uint64_t from);
+void builder_copy(Builder *builder, const LanceColumn *from, size_t row);
 uint32_t type_row_bytes(const LanceType *type); /* of fixed width in whole bytes; else 0 */
 
 /* decode_array.c: ArrayEncoding of 2.0. */

@@ -108,8 +108,8 @@ static bool bits_read(RoaringReader *reader, uint32_t base, uint32_t count, Err 
         if (!value_add(reader, base | i, err)) return false;
         seen++;
     }
-    return seen == count || err_set(err, LH_CORRUPT, "a bitmap says %u values and has %u", count,
-                                    seen);
+    return seen == count ||
+           err_set(err, LH_CORRUPT, "a bitmap says %u values and has %u", count, seen);
 }
 
 static bool runs_read(RoaringReader *reader, uint32_t base, Err *err) {
@@ -176,7 +176,7 @@ static bool containers_read(RoaringReader *reader, const RoaringHead *head, Err 
 
 bool roaring_read(Bytes bytes, uint64_t limit, NumberSet *out, Err *err) {
     OWNED(set_close) NumberSet set = {0};
-    RoaringHead head;
+    RoaringHead head = {0};
     RoaringReader reader = {bytes.data, bytes.data + bytes.size, MIN(limit, SET_VALUES_MAX), &set};
     if (!head_read(&reader, &head, err) || !containers_read(&reader, &head, err)) return false;
     *out = set;

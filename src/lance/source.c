@@ -92,8 +92,8 @@ static bool source_fetch(const ByteSource *source, uint64_t offset, uint64_t siz
     return ok;
 }
 
-bool source_read(const ByteSource *source, uint64_t offset, uint64_t size, Arena *arena,
-                 Bytes *out, Err *err) {
+bool source_read(const ByteSource *source, uint64_t offset, uint64_t size, Arena *arena, Bytes *out,
+                 Err *err) {
     if (offset > source->size || size > source->size - offset)
         return err_set(err, LH_CORRUPT, "%llu bytes at %llu are beyond the end of a file of %llu",
                        (unsigned long long)size, (unsigned long long)offset,

@@ -11,5 +11,5 @@ ByteSource *source_of_bytes(Bytes bytes); /* which must outlive it */
 void source_close(ByteSource **source);
 uint64_t source_size(const ByteSource *source);
 /* Exactly `size` bytes: points into the mapping, or into the arena. LH_CORRUPT beyond the end. */
-bool source_read(const ByteSource *source, uint64_t offset, uint64_t size, Arena *arena,
-                 Bytes *out, Err *err);
+bool source_read(const ByteSource *source, uint64_t offset, uint64_t size, Arena *arena, Bytes *out,
+                 Err *err);

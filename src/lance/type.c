@@ -62,7 +62,8 @@ static LanceType type_vector(Str rest) {
     size_t colon = rest.len;
     uint64_t dimension;
     while (colon > 0 && rest.data[colon - 1] != ':') colon--;
-    if (colon == 0 || !number_within(str_slice(rest, colon, rest.len), LANCE_DIMENSION_MAX, &dimension))
+    if (colon == 0 ||
+        !number_within(str_slice(rest, colon, rest.len), LANCE_DIMENSION_MAX, &dimension))
         return (LanceType){.kind = LANCE_OTHER};
     LanceType item = type_simple(str_slice(rest, 0, colon - 1));
     if (item.kind != LANCE_INT && item.kind != LANCE_UINT && item.kind != LANCE_FLOAT)

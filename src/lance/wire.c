@@ -33,10 +33,14 @@ static bool bytes_read(WireReader *reader, Bytes *out) {
 
 static bool content_read(WireReader *reader, WireField *out) {
     switch (out->type) {
-    case WIRE_VARINT: return varint_read(reader, &out->value);
-    case WIRE_FIXED64: return fixed_read(reader, 8, &out->value);
-    case WIRE_FIXED32: return fixed_read(reader, 4, &out->value);
-    case WIRE_BYTES: return bytes_read(reader, &out->bytes);
+    case WIRE_VARINT:
+        return varint_read(reader, &out->value);
+    case WIRE_FIXED64:
+        return fixed_read(reader, 8, &out->value);
+    case WIRE_FIXED32:
+        return fixed_read(reader, 4, &out->value);
+    case WIRE_BYTES:
+        return bytes_read(reader, &out->bytes);
     }
     return false; /* groups were never part of proto3 */
 }
@@ -153,9 +157,9 @@ void wire_put_packed(Text *out, uint32_t number, const uint64_t *values, size_t 
     wire_end(out, begun);
 }
 
-void wire_put_any(Text *out, uint32_t number, const char *type_url, Bytes value) {
+void wire_put_any(Text *out, uint32_t number, Str type_url, Bytes value) {
     size_t begun = wire_begin(out, number);
-    wire_put_text(out, 1, str_from(type_url));
+    wire_put_text(out, 1, type_url);
     wire_put_bytes(out, 2, value);
     wire_end(out, begun);
 }

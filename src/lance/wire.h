@@ -63,4 +63,4 @@ void wire_put_packed(Text *out, uint32_t number, const uint64_t *values, size_t 
 size_t wire_begin(Text *out, uint32_t number);
 void wire_end(Text *out, size_t begun);
 /* google.protobuf.Any: {1: type_url, 2: value} */
-void wire_put_any(Text *out, uint32_t number, const char *type_url, Bytes value);
+void wire_put_any(Text *out, uint32_t number, Str type_url, Bytes value);
