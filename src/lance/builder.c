@@ -90,6 +90,11 @@ static uint8_t *bytes_reserve(Builder *builder, size_t more) {
     return builder->values + builder->bytes_len;
 }
 
+bool builder_texts_fit(const Builder *builder, Err *err) {
+    return builder->bytes_len <= LANCE_BUFFER_MAX ||
+           err_set(err, LH_TOO_BIG, "texts of more than %u bytes at once", LANCE_BUFFER_MAX);
+}
+
 void builder_text(Builder *builder, Bytes value) {
     uint8_t *place = bytes_reserve(builder, value.size);
     if (value.size) memcpy(place, value.data, value.size);

@@ -255,6 +255,7 @@ static bool dictionary_decode(const Page *page, Bytes message, uint64_t from, si
         if (code > many.value)
             return err_set(err, LH_CORRUPT, "code %llu of a dictionary of %llu",
                            (unsigned long long)code, (unsigned long long)many.value);
+        if (!builder_texts_fit(out, err)) return false;
         if (code == 0)
             builder_nulls(out, 1);
         else

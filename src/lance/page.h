@@ -47,6 +47,8 @@ uint8_t *builder_fixed(Builder *builder, size_t count);
 void builder_fixed_from(Builder *builder, size_t count, Bytes values);
 void builder_bools(Builder *builder, size_t count, const uint8_t *bits, uint64_t from);
 void builder_text(Builder *builder, Bytes value); /* one row */
+/* For who repeats texts: whether there is room for more of them. */
+bool builder_texts_fit(const Builder *builder, Err *err);
 void builder_nulls(Builder *builder, size_t count);
 /* Rows that are there already: null where the bit is 0. */
 void builder_validity(Builder *builder, size_t row, size_t count, const uint8_t *bits,

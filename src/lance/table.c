@@ -206,6 +206,12 @@ bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Err
     return store_write(table->store, key, bytes, &(PutCondition){.if_absent = true}, err);
 }
 
+bool table_remove_manifest(LanceTable *table, uint64_t version, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    return store_remove(table->store,
+                        manifest_key(table_path(table), version, table->old_names, &arena), err);
+}
+
 bool table_list_versions(LanceTable *table, Arena *arena, uint64_t **out, size_t *count, Err *err) {
     VersionList list;
     if (!versions_list(table->store, table_path(table), false, arena, &list, err)) return false;

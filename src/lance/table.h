@@ -37,6 +37,7 @@ bool table_read_manifest(LanceTable *table, uint64_t version, Arena *arena, Mani
                          Err *err);
 /* Creates the next version's manifest from its bytes; LH_PRECONDITION when it is there already. */
 bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Err *err);
+bool table_remove_manifest(LanceTable *table, uint64_t version, Err *err);
 /* The latest version there is, by listing; LH_MISSING when there is none. */
 bool table_find_latest(LanceTable *table, uint64_t *out, Err *err);
 /* Whether the table was known to stand at the latest version a moment ago. */
