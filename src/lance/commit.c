@@ -90,7 +90,7 @@ static TryResult draft_create(Attempt *attempt, Draft *draft, Err *err) {
     OWNED(text_close) Text transaction = {0};
     transaction_encode(attempt, draft, &transaction);
     text_clear(&attempt->bytes);
-    manifest_write(&draft->next, text_bytes(&transaction), &attempt->bytes);
+    lance_manifest_write(&draft->next, text_bytes(&transaction), &attempt->bytes);
     if (table_create_manifest(attempt->table, draft->next.version, text_bytes(&attempt->bytes),
                               err))
         return TRY_WON;
@@ -191,5 +191,5 @@ void commit_first(const LanceSchema *schema, Text *out) {
                          .schema_raw = text_bytes(&fields),
                          .committed_ms = clock_now_ms(),
                          .file_version = "2.0"};
-    manifest_write(&manifest, text_bytes(&transaction), out);
+    lance_manifest_write(&manifest, text_bytes(&transaction), out);
 }

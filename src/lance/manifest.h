@@ -88,10 +88,10 @@ typedef struct Manifest {
 } Manifest;
 
 /* Everything is checked; borrows nothing from `file` (it copies). LH_CORRUPT, LH_IMPOSSIBLE. */
-bool manifest_read(Bytes file, Arena *arena, Manifest *out, Err *err);
+bool lance_manifest_read(Bytes file, Arena *arena, Manifest *out, Err *err);
 /* The file's bytes. Flags for deletions are set as the fragments need; the time is
  * manifest->committed_ms. */
-void manifest_write(const Manifest *manifest, Bytes transaction, Text *out);
+void lance_manifest_write(const Manifest *manifest, Bytes transaction, Text *out);
 /* LH_IMPOSSIBLE names the flag, base path, branch or file version that stands against it. */
 bool manifest_check_readable(const Manifest *manifest, Err *err);
 bool manifest_check_writable(const Manifest *manifest, Err *err);

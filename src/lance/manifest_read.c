@@ -221,7 +221,7 @@ static Bytes text_keep(const Text *text, Arena *arena) {
     return bytes_of(arena_copy(arena, text_str(text)));
 }
 
-bool manifest_read(Bytes file, Arena *arena, Manifest *out, Err *err) {
+bool lance_manifest_read(Bytes file, Arena *arena, Manifest *out, Err *err) {
     Manifest manifest = {.field_id_max = -1};
     Reading reading = {.arena = arena, .manifest = &manifest};
     Bytes message = {0};

@@ -143,7 +143,7 @@ static void message_encode(const Manifest *manifest, uint64_t index_at, uint64_t
     text_add(out, str_of(manifest->rest));
 }
 
-void manifest_write(const Manifest *manifest, Bytes transaction, Text *out) {
+void lance_manifest_write(const Manifest *manifest, Bytes transaction, Text *out) {
     OWNED(text_close) Text section = {0};
     OWNED(text_close) Text message = {0};
     uint64_t index_at = out->len, position;

@@ -64,7 +64,7 @@ static bool snapshot_new(Bytes bytes, Snapshot **out, Err *err) {
     snapshot->holders = 1;
     pthread_mutex_init(&snapshot->lock, NULL);
     OWNED(snapshot_release) Snapshot *closing = snapshot;
-    if (!manifest_read(bytes, &snapshot->arena, &snapshot->manifest, err)) return false;
+    if (!lance_manifest_read(bytes, &snapshot->arena, &snapshot->manifest, err)) return false;
     snapshot->deleted =
         arena_array(&snapshot->arena, SharedSet *, snapshot->manifest.fragment_count);
     if (!manifest_check_readable(&snapshot->manifest, err)) return false;
@@ -193,7 +193,7 @@ bool table_read_manifest(LanceTable *table, uint64_t version, Arena *arena, Mani
         return err_code(err, LH_MISSING, "version_not_found", "'%s' has no version %llu",
                         table->path, (unsigned long long)version);
     }
-    if (!manifest_read(bytes, arena, out, err)) return err_while(err, "'%.*s'", SHOW(key));
+    if (!lance_manifest_read(bytes, arena, out, err)) return err_while(err, "'%.*s'", SHOW(key));
     if (out->version != version)
         return err_set(err, LH_CORRUPT, "'%.*s' says that it is version %llu", SHOW(key),
                        (unsigned long long)out->version);
