@@ -9,7 +9,8 @@
  *     lance_tool ROOT compact|info|inspect|versions TABLE
  *     lance_tool ROOT restore TABLE VERSION
  *     lance_tool ROOT cleanup TABLE                       all but the latest version
- *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it can
+ *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it
+ * can
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -64,8 +65,7 @@ static void batch_print(const LanceSchema *schema, const LanceBatch *batch) {
 
 static int dump(LanceTable *table, const LanceSchema *schema, Arena *arena) {
     OWNED(lance_scan_close) LanceScan *scan = NULL;
-    LanceScanOptions options = {.columns = all_names(schema, arena),
-                                .column_count = schema->len};
+    LanceScanOptions options = {.columns = all_names(schema, arena), .column_count = schema->len};
     LanceBatch batch;
     if (!lance_scan(table, &options, &scan, &err)) return failed();
     for (;;) {

@@ -1,5 +1,5 @@
-/* Rows that tests make: every value follows from its row number and the column's type, with nulls in
- * the columns whose field is nullable. The interop test makes the same ones in JavaScript. */
+/* Rows that tests make: every value follows from its row number and the column's type, with nulls
+ * in the columns whose field is nullable. The interop test makes the same ones in JavaScript. */
 #pragma once
 
 #include "lance/lance.h"

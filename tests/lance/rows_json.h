@@ -26,8 +26,8 @@ static inline void print_number(JsonWriter *w, const LanceType *type, const uint
         return jw_real(w, value);
     }
     int shift = 64 - (int)type->bits;
-    if (kind == LANCE_UINT) return type->bits == 64 ? jw_print(w, "%llu", (unsigned long long)raw)
-                                                    : jw_uint(w, raw);
+    if (kind == LANCE_UINT)
+        return type->bits == 64 ? jw_print(w, "%llu", (unsigned long long)raw) : jw_uint(w, raw);
     int64_t value = (int64_t)(raw << shift) >> shift;
     if (type->bits == 64) return jw_print(w, "%lld", (long long)value);
     jw_int(w, value);
@@ -40,17 +40,20 @@ static inline void print_hex(JsonWriter *w, const uint8_t *data, size_t size) {
 }
 
 static inline void print_value(JsonWriter *w, const LanceType *type, const LanceColumn *column,
-                              size_t row) {
+                               size_t row) {
     const uint8_t *values = column->values;
     size_t width = type->bits / 8;
     if (lance_is_null(column, row) || type->kind == LANCE_NULL) return jw_null(w);
     switch (type->kind) {
-    case LANCE_TEXT: return jw_text(w, lance_text(column, row));
+    case LANCE_TEXT:
+        return jw_text(w, lance_text(column, row));
     case LANCE_BINARY:
         return print_hex(w, values + column->offsets[row],
-                        (size_t)(column->offsets[row + 1] - column->offsets[row]));
-    case LANCE_BOOL: return jw_flag(w, lance_bit(values, row));
-    case LANCE_FIXED: return print_hex(w, values + row * width, width);
+                         (size_t)(column->offsets[row + 1] - column->offsets[row]));
+    case LANCE_BOOL:
+        return jw_flag(w, lance_bit(values, row));
+    case LANCE_FIXED:
+        return print_hex(w, values + row * width, width);
     case LANCE_VECTOR:
         jw_array(w);
         for (uint64_t i = row * type->dimension; i < (row + 1) * (uint64_t)type->dimension; i++) {
@@ -60,12 +63,13 @@ static inline void print_value(JsonWriter *w, const LanceType *type, const Lance
                 print_number(w, type, values + i * width);
         }
         return jw_end(w);
-    default: return print_number(w, type, values + row * width);
+    default:
+        return print_number(w, type, values + row * width);
     }
 }
 
 static inline void print_row(Text *out, const LanceSchema *schema, const LanceBatch *batch,
-                            size_t row) {
+                             size_t row) {
     JsonWriter w = {.out = out};
     jw_object(&w);
     jw_name(&w, "_addr");
