@@ -4,13 +4,11 @@
  * The new files are made from one snapshot before the commit. A fragment that changed meanwhile, be
  * it by a single deletion, is a conflict: what was copied would bring the row back. Indexes cover
  * what was rewritten no more, for their addresses name fragments that are gone. */
-#include "lance/fragment_write.h"
+#include "lance/page_gather.h"
 #include "lance/wire.h"
 
 #define ROWS_MAX (1u << 20) /* what LanceDB makes its fragments of */
 #define DELETED_PERCENT 10
-#define PAGE_BYTES (8u << 20)
-#define PAGE_ROWS_MAX 65536
 
 /* Fragments [from, end) of the snapshot that become one. */
 typedef struct Group {
@@ -66,18 +64,9 @@ static void groups_plan(Compaction *compaction) {
     }
 }
 
-/* Rows of a page of about PAGE_BYTES of the widest column. */
-static size_t page_rows(const LanceSchema *schema) {
-    uint64_t widest = 64;
-    for (size_t i = 0; i < schema->len; i++) {
-        const LanceType *type = &schema->fields[i].type;
-        widest = MAX(widest, (uint64_t)type->bits / 8 * type->dimension);
-    }
-    return (size_t)MAX(MIN(PAGE_BYTES / widest, PAGE_ROWS_MAX), 1);
-}
-
 static bool group_copy(Compaction *compaction, Group *group, Err *err) {
     OWNED(lance_scan_close) LanceScan *scan = NULL;
+    OWNED(gather_close) PageGather gather = {.writer = group->writer};
     const Manifest *manifest = snapshot_manifest(compaction->snapshot);
     Arena *arena = &compaction->arena;
     Str *names = arena_array(arena, Str, manifest->schema.len);
@@ -88,15 +77,17 @@ static bool group_copy(Compaction *compaction, Group *group, Err *err) {
         ids[i - group->from] = manifest->fragments[i].id;
     LanceScanOptions options = {.columns = names,
                                 .column_count = manifest->schema.len,
-                                .batch_rows = page_rows(&manifest->schema),
+                                .batch_rows = gather_page_rows(&manifest->schema),
                                 .fragments = ids,
                                 .fragment_count = group->end - group->from};
+    gather.schema = &manifest->schema;
+    gather.page_rows = options.batch_rows;
     if (!lance_scan(compaction->table, &options, &scan, err)) return false;
     do {
         if (!lance_scan_next(scan, &batch, err)) return false;
-        if (batch.rows > 0 && !fragment_writer_add(group->writer, &batch, err)) return false;
+        if (batch.rows > 0 && !gather_add(&gather, &batch, err)) return false;
     } while (batch.rows > 0);
-    return true;
+    return gather_flush(&gather, err);
 }
 
 static bool group_write(Compaction *compaction, Group *group, Err *err) {

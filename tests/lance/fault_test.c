@@ -30,8 +30,11 @@ static bool step_compact(LanceTable *table, const LanceSchema *schema) {
 /* Fails the first call of a change, then the second, until it meets none: the table stands at the
  * version before or at the one after, whole, and goes on from there. */
 static void fail_each_call(Step *step, uint64_t rows_after) {
+    const char *dir = kit_dir();
     for (int n = 1;; n++) {
-        OWNED(store_close) Store *store = kit_store(kit_dir());
+        char root[256];
+        snprintf(root, sizeof root, "%s/%d", dir, n);
+        OWNED(store_close) Store *store = kit_store(root);
         LanceSchema schema = kit_small_schema();
         OWNED(lance_close) LanceTable *table = kit_table(store, &schema);
         OWNED(lance_close) LanceTable *after = NULL;
