@@ -75,6 +75,9 @@ static bool deletion_read(Bytes message, DeletionFile *out, const char **why, Er
 }
 
 static bool fragment_check(const Fragment *fragment, Err *err) {
+    if (fragment->physical_rows == 0)
+        return err_set(err, LH_CORRUPT, "fragment %llu does not say how many rows it has",
+                       (unsigned long long)fragment->id);
     if (fragment->id > UINT32_MAX || fragment->physical_rows > LANCE_FRAGMENT_ROWS_MAX)
         return err_set(err, LH_CORRUPT, "fragment %llu has %llu rows, at most %u are read",
                        (unsigned long long)fragment->id,
@@ -193,15 +196,19 @@ static void files_entry_read(Bytes message, IndexFileEntry *out) {
     }
 }
 
+static bool index_uuid_read(Bytes message, LanceIndex *out, Err *err) {
+    WireField uuid, bytes;
+    if (!wire_find(message, 1, &uuid) || !wire_find(uuid.bytes, 1, &bytes) ||
+        bytes.bytes.size != LANCE_UUID_BYTES)
+        return err_set(err, LH_CORRUPT, "an index has no UUID of 16 bytes");
+    memcpy(out->uuid, bytes.bytes.data, LANCE_UUID_BYTES);
+    return true;
+}
+
 static bool index_field_read(const WireField *field, Arena *arena, LanceIndex *out,
                              WireNumbers *fields, Err *err) {
     WireField part;
     switch (field->number) {
-    case 1:
-        if (!wire_find(field->bytes, 1, &part) || part.bytes.size != LANCE_UUID_BYTES)
-            return err_set(err, LH_CORRUPT, "an index has no UUID of 16 bytes");
-        memcpy(out->uuid, part.bytes.data, LANCE_UUID_BYTES);
-        return true;
     case 2:
         return wire_numbers(field, arena, fields, err);
     case 3:
@@ -238,7 +245,8 @@ bool index_read(Bytes message, Arena *arena, LanceIndex *out, Err *err) {
     size_t files = 0;
     WireReader reader = wire_read(message);
     while (wire_next(&reader, &field)) files += field.number == 10;
-    if (!wire_whole(&reader, "an index's entry", err)) return false;
+    if (!wire_whole(&reader, "an index's entry", err) || !index_uuid_read(message, &read, err))
+        return false;
     read.files = arena_array(arena, IndexFileEntry, files);
     for (reader = wire_read(message); wire_next(&reader, &field);)
         if (!index_field_read(&field, arena, &read, &fields, err)) return false;

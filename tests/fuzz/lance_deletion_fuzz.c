@@ -19,6 +19,7 @@ static void check_set(const NumberSet *set) {
         abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Err err = {0};
     OWNED(set_close) NumberSet bitmap = {0};

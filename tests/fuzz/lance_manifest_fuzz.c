@@ -17,6 +17,7 @@ static void check_again(const Manifest *manifest) {
         abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     OWNED(arena_close) Arena arena = {0};
     Manifest manifest;

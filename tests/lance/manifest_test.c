@@ -119,6 +119,18 @@ TEST("a manifest cut short, or with a length that is not its file's, is refused"
     CHECK_INT(err.kind, LH_CORRUPT);
 }
 
+/* Found by the fuzzer: it was read, and could not be written so that it reads again. */
+TEST("an index without a UUID, and a fragment without rows, are refused") {
+    OWNED(arena_close) Arena arena = {0};
+    LanceIndex index;
+    Fragment fragment;
+    CHECK(!index_read(bytes_of(STR("")), &arena, &index, &err));
+    CHECK_INT(err.kind, LH_CORRUPT);
+    CHECK(!index_read(bytes_of(STR("\x08\x02")), &arena, &index, &err));
+    CHECK(!fragment_read(bytes_of(STR("")), &arena, &fragment, &err));
+    CHECK_INT(err.kind, LH_CORRUPT);
+}
+
 TEST("sets of numbers go through Roaring and back: few, many, with gaps, and none") {
     static const uint32_t steps[] = {1, 2, 3, 17, 70000};
     for (size_t s = 0; s < COUNT(steps); s++) {
