@@ -1,31 +1,14 @@
-/* A table that is open: its current snapshot, its data files, its right to be changed.
- *
- * A snapshot is counted: readers hold it, a change puts the next one in its place, the last holder
- * frees it. Sets of deleted rows are counted too and pass from a snapshot to the next while their
- * deletion file is the same. */
+/* A table that is open: its current snapshot, its data files, its right to be changed. Readers hold
+ * the snapshot, a change puts the next one in its place. */
 #include "lance/table.h"
 #include "lance/open_files.h"
 #include "lance/page.h"
 #include "lance/versions.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FRESH_US 1000000 /* how long a look at the latest version counts as recent */
-
-typedef struct SharedSet {
-    _Atomic int holders;
-    NumberSet set;
-} SharedSet;
-
-struct Snapshot {
-    _Atomic int holders;
-    Arena arena;
-    Manifest manifest;
-    SharedSet **deleted; /* one a fragment; NULL: not read yet. Under the lock */
-    pthread_mutex_t lock;
-};
 
 struct LanceTable {
     Store *store;
@@ -39,96 +22,9 @@ struct LanceTable {
     OpenFiles files;
 };
 
-/* Snapshots. */
-
-static void set_release(SharedSet *set) {
-    if (!set || --set->holders > 0) return;
-    set_close(&set->set);
-    free(set);
-}
-
-void snapshot_release(Snapshot **out) {
-    Snapshot *snapshot = *out;
-    *out = NULL;
-    if (!snapshot || --snapshot->holders > 0) return;
-    for (size_t i = 0; i < snapshot->manifest.fragment_count; i++)
-        set_release(snapshot->deleted[i]);
-    pthread_mutex_destroy(&snapshot->lock);
-    arena_close(&snapshot->arena);
-    free(snapshot);
-}
-
-static bool snapshot_new(Bytes bytes, Snapshot **out, Err *err) {
-    Snapshot *snapshot = calloc(1, sizeof *snapshot);
-    if (!snapshot) abort();
-    snapshot->holders = 1;
-    pthread_mutex_init(&snapshot->lock, NULL);
-    OWNED(snapshot_release) Snapshot *closing = snapshot;
-    if (!lance_manifest_read(bytes, &snapshot->arena, &snapshot->manifest, err)) return false;
-    snapshot->deleted =
-        arena_array(&snapshot->arena, SharedSet *, snapshot->manifest.fragment_count);
-    if (!manifest_check_readable(&snapshot->manifest, err)) return false;
-    *out = TAKE(closing);
-    return true;
-}
-
-const Manifest *snapshot_manifest(const Snapshot *snapshot) {
-    return &snapshot->manifest;
-}
-
-size_t snapshot_find(const Snapshot *snapshot, uint64_t fragment_id) {
-    const Fragment *found = manifest_fragment(&snapshot->manifest, fragment_id);
-    return found ? (size_t)(found - snapshot->manifest.fragments) : SIZE_MAX;
-}
-
-static bool same_deletion(const DeletionFile *a, const DeletionFile *b) {
-    return a->present && b->present && a->id == b->id && a->read_version == b->read_version &&
-           a->kind == b->kind;
-}
-
-/* What the last snapshot knows of deletion files that the next one names too. */
-static void sets_pass_on(Snapshot *from, Snapshot *to) {
-    pthread_mutex_lock(&from->lock);
-    for (size_t i = 0; i < to->manifest.fragment_count; i++) {
-        const Fragment *fragment = &to->manifest.fragments[i];
-        if (!fragment->deletion.present) continue;
-        size_t at = snapshot_find(from, fragment->id);
-        if (at == SIZE_MAX || !from->deleted[at] ||
-            !same_deletion(&from->manifest.fragments[at].deletion, &fragment->deletion))
-            continue;
-        from->deleted[at]->holders++;
-        to->deleted[i] = from->deleted[at];
-    }
-    pthread_mutex_unlock(&from->lock);
-}
-
-bool snapshot_deleted(LanceTable *table, Snapshot *snapshot, size_t fragment, const NumberSet **out,
-                      Err *err) {
-    static const NumberSet nothing;
-    const Fragment *entry = &snapshot->manifest.fragments[fragment];
-    if (!entry->deletion.present) return *out = &nothing, true;
-    pthread_mutex_lock(&snapshot->lock);
-    SharedSet *set = snapshot->deleted[fragment];
-    bool ok = true;
-    if (!set) {
-        set = calloc(1, sizeof *set);
-        if (!set) abort();
-        set->holders = 1;
-        ok = deletion_load(table->store, table_path(table), entry, &set->set, err);
-        if (ok)
-            snapshot->deleted[fragment] = set;
-        else
-            free(set);
-    }
-    pthread_mutex_unlock(&snapshot->lock);
-    if (ok) *out = &set->set;
-    return ok;
-}
-
 Snapshot *table_snapshot(LanceTable *table) {
     pthread_mutex_lock(&table->lock);
-    Snapshot *snapshot = table->snapshot;
-    snapshot->holders++;
+    Snapshot *snapshot = snapshot_hold(table->snapshot);
     pthread_mutex_unlock(&table->lock);
     return snapshot;
 }
@@ -138,7 +34,7 @@ bool table_publish(LanceTable *table, Bytes manifest, bool latest, Err *err) {
     if (!snapshot_new(manifest, &next, err)) return false;
     pthread_mutex_lock(&table->lock);
     Snapshot *last = table->snapshot;
-    if (last) sets_pass_on(last, next);
+    if (last) snapshot_pass_on(last, next);
     table->snapshot = next;
     table->latest = latest;
     if (latest) table->latest_seen_us = clock_us();
@@ -227,7 +123,7 @@ bool table_find_latest(LanceTable *table, uint64_t *out, Err *err) {
     if (list.count == 0)
         return err_code(err, LH_MISSING, "table_not_found", "there is no Lance table at '%s'",
                         table->path);
-    table->old_names = list.old_names;
+    if (table->old_names != list.old_names) table->old_names = list.old_names; /* when opened */
     *out = list.versions[list.count - 1];
     return true;
 }
@@ -318,7 +214,7 @@ bool lance_refresh(LanceTable *table, Err *err) {
     uint64_t latest;
     pthread_mutex_lock(&table->change);
     bool ok = table_find_latest(table, &latest, err);
-    if (ok && table->latest && latest == table->snapshot->manifest.version)
+    if (ok && table->latest && latest == snapshot_manifest(table->snapshot)->version)
         table->latest_seen_us = clock_us();
     else
         ok = ok && table_go_to(table, latest, true, err);
@@ -378,7 +274,7 @@ bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable 
 
 void lance_info(LanceTable *table, LanceInfo *out) {
     OWNED(snapshot_release) Snapshot *snapshot = table_snapshot(table);
-    const Manifest *manifest = &snapshot->manifest;
+    const Manifest *manifest = snapshot_manifest(snapshot);
     *out = (LanceInfo){.version = manifest->version,
                        .rows = manifest_rows(manifest),
                        .fragments = manifest->fragment_count,
@@ -395,7 +291,7 @@ void lance_info(LanceTable *table, LanceInfo *out) {
 
 void lance_schema(LanceTable *table, Arena *arena, LanceSchema *out) {
     OWNED(snapshot_release) Snapshot *snapshot = table_snapshot(table);
-    const LanceSchema *schema = &snapshot->manifest.schema;
+    const LanceSchema *schema = &snapshot_manifest(snapshot)->schema;
     out->len = schema->len;
     out->fields = arena_array(arena, LanceField, schema->len);
     for (size_t i = 0; i < schema->len; i++) {

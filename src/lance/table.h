@@ -13,6 +13,11 @@ typedef struct Snapshot Snapshot;
 /* Held until snapshot_release. */
 Snapshot *table_snapshot(LanceTable *table);
 void snapshot_release(Snapshot **snapshot);
+/* Of a manifest's bytes, held once; and held once more. LH_IMPOSSIBLE when it cannot be read. */
+bool snapshot_new(Bytes bytes, Snapshot **out, Err *err);
+Snapshot *snapshot_hold(Snapshot *snapshot);
+/* What the last snapshot knows of deletion files that the next one names too. */
+void snapshot_pass_on(Snapshot *from, Snapshot *to);
 const Manifest *snapshot_manifest(const Snapshot *snapshot);
 /* Deleted offsets of the snapshot's n-th fragment, read when first asked for; they live as long as
  * the snapshot is held. */
