@@ -197,7 +197,7 @@ bool codec_chunk(const Codec *codec, const Bytes *buffers, size_t buffer_count, 
 
 bool codec_block(const Codec *codec, Bytes data, size_t count, Arena *arena, Values *out,
                  Err *err) {
-    Bytes expanded;
+    Bytes expanded = {0};
     if (count > CODEC_VALUES_MAX) return too_many(count, err);
     switch (codec->kind) {
     case CODEC_FLAT:
@@ -224,7 +224,7 @@ bool codec_value(const Codec *codec, Bytes data, Arena *arena, Bytes *out, Err *
     FsstTable table;
     if (codec->kind == CODEC_VARIABLE) return *out = data, true;
     if (codec->kind == CODEC_GENERAL) {
-        Bytes expanded;
+        Bytes expanded = {0};
         return general(codec, data, arena, &expanded, err) &&
                codec_value(codec->inner, expanded, arena, out, err);
     }

@@ -10,24 +10,21 @@
 #define WRITER_LIBRARY "lance"
 #define WRITER_VERSION "12.0.0"
 
-#define READER_FLAGS (FLAG_DELETIONS | FLAG_DEPRECATED)
-#define WRITER_FLAGS (READER_FLAGS | FLAG_CONFIG | FLAG_NO_TRANSACTION_FILES)
+#define KNOWN_FLAGS (FLAG_DELETIONS | FLAG_DEPRECATED | FLAG_CONFIG | FLAG_NO_TRANSACTION_FILES)
 
 typedef struct FlagName {
     uint64_t flag;
     const char *name;
 } FlagName;
 static const FlagName flag_names[] = {
-    {2,    "stable row ids"      },
-    {8,    "table configuration" },
-    {16,   "base paths"          },
-    {32,   "no transaction files"},
-    {64,   "data overlays"       },
-    {128,  "covering indexes"    },
-    {256,  "mixed file versions" },
-    {512,  "fragment reuse"      },
-    {1024, "fragment reuse"      },
-    {2048, "managed blobs"       },
+    {2,    "stable row ids"     },
+    {16,   "base paths"         },
+    {64,   "data overlays"      },
+    {128,  "covering indexes"   },
+    {256,  "mixed file versions"},
+    {512,  "fragment reuse"     },
+    {1024, "fragment reuse"     },
+    {2048, "managed blobs"      },
 };
 
 static bool flags_check(uint64_t flags, uint64_t known, const char *who, Err *err) {
@@ -48,9 +45,7 @@ static bool file_version_known(const char *version) {
 }
 
 bool manifest_check_readable(const Manifest *manifest, Err *err) {
-    if (!flags_check(manifest->reader_flags, READER_FLAGS | FLAG_NO_TRANSACTION_FILES, "readers",
-                     err))
-        return false;
+    if (!flags_check(manifest->reader_flags, KNOWN_FLAGS, "readers", err)) return false;
     if (manifest->has_base_paths)
         return lance_unsupported(err, "the table keeps files below other base paths");
     if (manifest->branch.len > 0)
@@ -66,7 +61,7 @@ bool manifest_check_readable(const Manifest *manifest, Err *err) {
 
 bool manifest_check_writable(const Manifest *manifest, Err *err) {
     return manifest_check_readable(manifest, err) &&
-           flags_check(manifest->writer_flags, WRITER_FLAGS, "writers", err);
+           flags_check(manifest->writer_flags, KNOWN_FLAGS, "writers", err);
 }
 
 uint64_t manifest_rows(const Manifest *manifest) {

@@ -28,6 +28,9 @@ typedef struct Take {
     Wanted *wanted;
     size_t count;
     const Run **runs; /* of each place */
+    /* Held until the rows are copied, for runs point into the files. */
+    FragmentColumns *opened;
+    size_t opened_count;
 } Take;
 
 static int by_address(const void *a, const void *b) {
@@ -71,7 +74,6 @@ static bool run_read(Take *take, const FragmentColumns *columns, size_t from, si
 }
 
 static bool fragment_take(Take *take, size_t from, size_t end, Err *err) {
-    OWNED(fragment_columns_close) FragmentColumns columns = {0};
     uint64_t id = take->wanted[from].address >> 32;
     const NumberSet *deleted;
     size_t place = snapshot_find(take->snapshot, id);
@@ -80,15 +82,25 @@ static bool fragment_take(Take *take, size_t from, size_t end, Err *err) {
     if (!snapshot_deleted(take->table, take->snapshot, place, &deleted, err)) return false;
     for (size_t i = from; i < end; i++)
         if (!row_check(fragment, deleted, take->wanted[i].address, err)) return false;
+    FragmentColumns *columns = &take->opened[take->opened_count];
     if (!fragment_columns_open(take->table, fragment, take->fields, take->field_count,
-                               &take->scratch, &columns, err))
+                               &take->scratch, columns, err))
         return false;
+    take->opened_count++;
     while (from < end)
-        if (!run_read(take, &columns, from, &from, err)) return false;
+        if (!run_read(take, columns, from, &from, err)) return false;
     return true;
 }
 
+static size_t count_fragments(const Take *take) {
+    size_t count = 0;
+    for (size_t i = 0; i < take->count; i++)
+        count += i == 0 || take->wanted[i].address >> 32 != take->wanted[i - 1].address >> 32;
+    return count;
+}
+
 static bool runs_read(Take *take, Err *err) {
+    take->opened = arena_array(&take->scratch, FragmentColumns, count_fragments(take));
     for (size_t from = 0, end; from < take->count; from = end) {
         uint64_t id = take->wanted[from].address >> 32;
         for (end = from + 1; end < take->count && take->wanted[end].address >> 32 == id;) end++;
@@ -125,6 +137,7 @@ static bool take_rows(Take *take, const uint64_t *addresses, Arena *arena, Lance
 }
 
 static void take_close(Take *take) {
+    for (size_t i = 0; i < take->opened_count; i++) fragment_columns_close(&take->opened[i]);
     snapshot_release(&take->snapshot);
     arena_close(&take->scratch);
 }
