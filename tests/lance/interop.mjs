@@ -31,7 +31,7 @@ for (const version of ['2.0', '2.1', '2.2'])
     const root = freshDir()
     const storageOptions = { new_table_data_storage_version: version }
     const db = await lancedb.connect(root, { storageOptions })
-    const theirs = await db.createTable('t', everyColumn(10000), { storageOptions })
+    const theirs = await db.createTable('t', everyColumn(version === '2.2' ? 10000 : 3000), { storageOptions })
     await agree(root, 't.lance', theirs)
     await theirs.add(everyColumn(300))
     await theirs.addColumns([{ name: 'large_string', valueSql: "arrow_cast(s_short, 'LargeUtf8')" }, { name: 'twice', valueSql: 'i32_seq * 2' }])
