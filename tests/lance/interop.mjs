@@ -1,8 +1,10 @@
 // Tables shared with LanceDB: what one writes the other reads, row for row, and changes of either go
 // on from the other's, one after the other and at once.
 // usage: node tests/lance/interop.mjs     BUILD=build says where lance_tool is
+import { execFileSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { check, finish, freshDir } from '../kit/server.mjs'
+import { binary, check, finish, freshDir } from '../kit/server.mjs'
 import { agree, arrow, difference, info, lancedb, ours, oursLater, oursRows, theirRows } from './lancedb.mjs'
 import { everyColumn, longTexts } from './lancedb_columns.mjs'
 
@@ -127,7 +129,7 @@ await check('a stale LanceDB handle rebases its append and its delete over our c
   await agree(root, 't.lance', stale)
 })
 
-await check('our writers and LanceDB\'s append and delete at once: no row is lost, none comes twice', async () => {
+await check('our writers and LanceDB\'s append, delete and compact at once: no row is lost, none comes twice', async () => {
   const { root, theirs } = await shared(10)
   const writers = [0, 1, 2].map(i => oursLater(root, 'race', 't.lance', 10000 * (i + 1), 15))
   const other = async from => {
@@ -137,7 +139,14 @@ await check('our writers and LanceDB\'s append and delete at once: no row is los
       if (i % 3 === 2) await handle.delete(`id = 'their ${from + i * 3}'`)
     }
   }
-  await Promise.all([...writers, other(100000), other(200000)])
+  const compactions = async () => { // either may lose against a change of the fragments that it rewrites
+    const handle = await (await lancedb.connect(root)).openTable('t')
+    for (let i = 0; i < 4; i++) {
+      try { await handle.optimize() } catch (error) { if (!/onflict/.test(error.message)) throw error }
+      await oursLater(root, 'compact', 't.lance').catch(error => { if (!/lance_conflict/.test(error.message)) throw error })
+    }
+  }
+  await Promise.all([...writers, other(100000), other(200000), compactions()])
   await theirs.checkoutLatest()
   equal(await theirs.countRows(), 10 + 3 * 150 + 2 * 30 - 2 * 3, 'rows')
   await agree(root, 't.lance', theirs)
@@ -201,6 +210,17 @@ await check('what we do not write is refused by name, and left as it was', async
   try { ours(root, 'dump', 'nested.lance') } catch (error) { said = error.message }
   if (!/lance_unsupported: column 'tags'/.test(said)) throw new Error(said)
   equal(await nested.countRows(), 1, 'rows')
+})
+
+await check('lakehouse lance inspect shows versions, encodings and indexes of a table of LanceDB\'s, and leaves nothing behind', async () => {
+  const root = freshDir()
+  const theirs = await (await lancedb.connect(root)).createTable('t', batch(0, 1000))
+  await theirs.createIndex('id', { config: lancedb.Index.btree() })
+  await theirs.delete("id = 'their 5'")
+  const text = execFileSync(binary, ['lance', 'inspect', join(root, 't.lance')], { encoding: 'utf8' })
+  for (const part of ['version 3, 999 rows, data files 2.2', 'CreateIndex', '1000 rows, 1 deleted', 'MiniBlock', 'id_idx', 'BTreeIndexDetails'])
+    if (!text.includes(part)) throw new Error(`no '${part}' in ${text}`)
+  equal(readdirSync(root), ['t.lance'], 'what is there')
 })
 
 finish()
