@@ -5,7 +5,7 @@ CXX     ?= g++
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
-PKGS    := simdjson tomlplusplus libcurl libcrypto expat libpq libmariadb zlib libzstd libedit
+PKGS    := simdjson tomlplusplus libcurl libcrypto expat libpq libmariadb zlib libzstd liblz4 libedit
 WARN    := -Wall -Wextra -Wshadow -Wno-missing-field-initializers
 FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include $(shell pkg-config --cflags libpq libmariadb | sed s/-I/-isystem\ /g) -pthread $(WARN) \
            -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
@@ -17,6 +17,7 @@ LDLIBS  = -Ldeps/lib -lduckdb -Wl,-rpath,'$(abspath deps/lib):$$ORIGIN/../lib/la
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c src/*/*.cc))
 OBJ     := $(patsubst src/%,$(BUILD)/obj/%.o,$(SRC))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/*_test.c))
+TOOLS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/*_tool.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
@@ -31,7 +32,7 @@ demo-stop:
 	@scripts/demo-stop
 
 test: ; @scripts/install-deps test && $(MAKE) --no-print-directory check
-check: layers $(BUILD)/lakehouse $(TESTS) ; @BUILD=$(BUILD) tests/run $(TESTS)
+check: layers $(BUILD)/lakehouse $(TESTS) $(TOOLS) ; @BUILD=$(BUILD) tests/run $(TESTS)
 asan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined
 tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
@@ -51,6 +52,8 @@ $(BUILD)/lakehouse: $(BUILD)/obj/main.c.o $(OBJ) ; $(Q)echo "  LD  $@" ; $(CC) $
 $(BUILD)/liblakehouse.a: $(OBJ) ; @rm -f $@ && ar rcs $@ $^
 $(BUILD)/tests/%: tests/%.c $(KIT) $(BUILD)/liblakehouse.a
 	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -Itests -MMD -MP $< $(KIT) $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
+$(BUILD)/tests/%_tool: tests/%_tool.c $(BUILD)/liblakehouse.a
+	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -Itests -MMD -MP $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 $(BUILD)/bench/%: bench/%.c $(BUILD)/liblakehouse.a
 	$(Q)mkdir -p $(@D) && echo "  LD  $@" && $(CC) $(CFLAGS) -MMD -MP $< $(BUILD)/liblakehouse.a -o $@ $(LDLIBS)
 .PHONY: fuzzers

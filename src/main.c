@@ -2,11 +2,14 @@
 #include "app/app.h"
 #include "cli/cli.h"
 #include "gateway/gateway.h"
+#include "lance/lance.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,6 +74,46 @@ static bool init(const void *values, Err *err) {
     return true;
 }
 
+typedef struct InspectValues {
+    Str path;
+    int64_t version;
+} InspectValues;
+
+static const Option inspect_options[] = {
+    {"PATH",            LH_TEXT, AT(InspectValues, path), REQUIRED, "folder of the table: .../name.lance"},
+    {"version", LH_INT, AT(InspectValues, version), "0", "of it; 0 is the latest", .min = 0,
+     .max = 1e15},
+    {0        },
+};
+
+static bool inspect(Str root, Str name, uint64_t version, Err *err) {
+    OWNED(store_close) Store *store = NULL;
+    OWNED(lance_close) LanceTable *table = NULL;
+    OWNED(text_close) Text text = {0};
+    if (!store_local_open_shared(root, &store, err) ||
+        !lance_open(store, name, version, &table, err) || !lance_inspect(table, &text, err))
+        return false;
+    fwrite(text.data, 1, text.len, stdout);
+    return true;
+}
+
+/* A store keeps a folder of its own beside its objects: where there was none, none is left. */
+static bool lance_inspect_path(const void *values, Err *err) {
+    const InspectValues *asked = values;
+    char given[PATH_MAX], root[PATH_MAX], own[PATH_MAX + 16];
+    snprintf(given, sizeof given, "%.*s", SHOW(asked->path));
+    if (!realpath(given, root)) return err_errno(err, "cannot open '%s'", given);
+    char *slash = strrchr(root, '/');
+    *slash = 0; /* the folder that it lies in, and its name there */
+    snprintf(own, sizeof own, "%s/.lakehouse", root);
+    bool mine = access(own, F_OK) != 0;
+    bool ok = inspect(*root ? str_from(root) : STR("/"), str_from(slash + 1),
+                      (uint64_t)asked->version, err);
+    Err ignored = {0};
+    if (mine) dir_remove(own, &ignored);
+    return ok;
+}
+
 static const Command server_commands[] = {
     {.name = "serve",
      .help = "run the server",
@@ -83,7 +126,13 @@ static const Command server_commands[] = {
      .values_size = sizeof(AppOptions),
      .run = check},
     {.name = "init",             .help = "write a commented " CONFIG_NAME, .run = init},
-    {0         },
+    {.name = "lance inspect",
+     .help = "show a Lance table: its versions, fragments, encodings and indexes",
+     .options = inspect_options,
+     .operands = 1,
+     .values_size = sizeof(InspectValues),
+     .run = lance_inspect_path},
+    {0},
 };
 
 int main(int argc, char **argv) {

@@ -42,6 +42,7 @@ static void arena_grow(Arena *arena, size_t need) {
 
 void *arena_alloc(Arena *arena, size_t size) {
     assert(size < (size_t)1 << 46);
+    if (size == 0) size = 1; /* an address all the same, for memset and memcpy of nothing */
     size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if ((size_t)(arena->end - arena->next) < size) arena_grow(arena, size);
     void *memory = arena->next;

@@ -1,0 +1,83 @@
+/* The next version, while it is made: lists of the latest one's manifest with a few entries
+ * changed. Lists are copied when they change; entries are shared. */
+#include "lance/commit.h"
+#include "lance/wire.h"
+
+#include <string.h>
+
+void draft_made(Draft *draft, Str key) {
+    Str *made = arena_array(draft->arena, Str, draft->made_count + 1);
+    if (draft->made_count) memcpy(made, draft->made, draft->made_count * sizeof *made);
+    made[draft->made_count++] = arena_copy(draft->arena, key);
+    draft->made = made;
+}
+
+/* A copy of the list with room for `more`. */
+static void fragments_own(Draft *draft, size_t more) {
+    Manifest *next = &draft->next;
+    Fragment *copy = arena_array(draft->arena, Fragment, next->fragment_count + more);
+    if (next->fragment_count) memcpy(copy, next->fragments, next->fragment_count * sizeof *copy);
+    next->fragments = copy;
+}
+
+void draft_add_fragments(Draft *draft, Fragment *fragments, size_t count) {
+    Manifest *next = &draft->next;
+    fragments_own(draft, count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id = next->has_fragment_id ? (uint64_t)next->fragment_id_max + 1 : 0;
+        fragment_renumber(&fragments[i], id, draft->arena);
+        next->fragments[next->fragment_count++] = fragments[i];
+        next->fragment_id_max = (uint32_t)id;
+        next->has_fragment_id = true;
+    }
+}
+
+static size_t fragment_place(Draft *draft, uint64_t id) {
+    const Fragment *found = manifest_fragment(&draft->next, id);
+    return found ? (size_t)(found - draft->next.fragments) : draft->next.fragment_count;
+}
+
+void draft_replace_fragment(Draft *draft, const Fragment *fragment) {
+    size_t at = fragment_place(draft, fragment->id);
+    if (at == draft->next.fragment_count) return;
+    fragments_own(draft, 0);
+    draft->next.fragments[at] = *fragment;
+}
+
+void draft_remove_fragment(Draft *draft, uint64_t id) {
+    Manifest *next = &draft->next;
+    size_t at = fragment_place(draft, id);
+    if (at == next->fragment_count) return;
+    fragments_own(draft, 0);
+    memmove(&next->fragments[at], &next->fragments[at + 1],
+            (next->fragment_count - at - 1) * sizeof *next->fragments);
+    next->fragment_count--;
+}
+
+void draft_add_index(Draft *draft, const LanceIndex *index) {
+    Manifest *next = &draft->next;
+    LanceIndex *copy = arena_array(draft->arena, LanceIndex, next->index_count + 1);
+    if (next->index_count) memcpy(copy, next->indexes, next->index_count * sizeof *copy);
+    copy[next->index_count++] = *index;
+    next->indexes = copy;
+}
+
+void draft_remove_index(Draft *draft, const uint8_t uuid[LANCE_UUID_BYTES]) {
+    Manifest *next = &draft->next;
+    LanceIndex *copy = arena_array(draft->arena, LanceIndex, next->index_count);
+    size_t kept = 0;
+    for (size_t i = 0; i < next->index_count; i++)
+        if (memcmp(next->indexes[i].uuid, uuid, LANCE_UUID_BYTES) != 0)
+            copy[kept++] = next->indexes[i];
+    next->indexes = copy;
+    next->index_count = kept;
+}
+
+bool draft_touch(Draft *draft, const char *change, const Fragment *then, const Fragment **out,
+                 Err *err) {
+    const Fragment *now = manifest_fragment(&draft->next, then->id);
+    if (now && fragment_same_files(then, now)) return *out = now, true;
+    return err_code(err, LH_CONFLICT, "lance_conflict",
+                    "%s: fragment %llu was %s meanwhile: look at the table again", change,
+                    (unsigned long long)then->id, now ? "rewritten" : "removed");
+}

@@ -1,0 +1,17 @@
+/* A fragment that is being written: one data file with every column of the table. Belongs to one
+ * thread. Internal to lance. */
+#pragma once
+
+#include "lance/table.h"
+
+typedef struct FragmentWriter FragmentWriter;
+/* LH_IMPOSSIBLE when the table's files are of a version that is not written, or a column's type
+ * is not. */
+bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err);
+/* One page a column. LH_INVALID when the batch does not fit the schema. */
+bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *err);
+/* The file is durable then; the fragment's id is given by whoever commits it. Without rows there is
+ * no file. */
+bool fragment_writer_finish(FragmentWriter *writer, Arena *arena, Fragment *out, Err *err);
+void fragment_writer_drop(FragmentWriter *writer); /* removes the file that was finished */
+void fragment_writer_close(FragmentWriter **writer);

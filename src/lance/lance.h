@@ -1,0 +1,176 @@
+/* Lance tables (https://lance.org/format): a directory of immutable data files, deletion files and
+ * one manifest per version, shared with LanceDB and other engines. Other modules include this one
+ * header.
+ *
+ * A table lives below a key prefix of a Store. Whoever creates the next manifest has made the next
+ * version; a loser looks at what won, and either goes on from it or fails with LH_CONFLICT (code
+ * "lance_conflict"), when the change no longer means the same. Data is written in file version 2.0;
+ * 2.0, 2.1 and 2.2 are read. What is not understood (flags, encodings, nested columns) is refused
+ * by name, never misread: LH_IMPOSSIBLE, code "lance_unsupported". Damaged files are LH_CORRUPT.
+ *
+ * Rows are named by address: fragment id << 32 | offset in the fragment. An address holds until
+ * the row is deleted or updated, or its fragment compacted.
+ *
+ * Thread rule: a LanceTable is thread safe; readers see the version it stood at when they began.
+ * A LanceScan belongs to one thread. Both need their Store, and a scan its table, until closed. */
+#pragma once
+
+#include "base/base.h"
+#include "storage/storage.h"
+
+#define LANCE_COLUMNS_MAX 4096
+#define LANCE_DIMENSION_MAX 65536
+#define LANCE_FRAGMENT_ROWS_MAX (1u << 28)
+#define LANCE_BATCH_ROWS_MAX (1u << 20)
+
+typedef enum LanceKind {
+    LANCE_OTHER, /* nested or unknown: named in the schema, refused when read */
+    LANCE_NULL,
+    LANCE_BOOL,   /* bits */
+    LANCE_INT,    /* 8 to 64 bits; dates, times, timestamps and durations too */
+    LANCE_UINT,   /* 8 to 64 bits */
+    LANCE_FLOAT,  /* 16, 32, 64 bits */
+    LANCE_FIXED,  /* decimal:128:P:S, fixed_size_binary:N */
+    LANCE_TEXT,   /* string, large_string */
+    LANCE_BINARY, /* binary, large_binary */
+    LANCE_VECTOR, /* fixed_size_list of INT, UINT or FLOAT */
+} LanceKind;
+
+typedef struct LanceType {
+    LanceKind kind, item; /* item: of a vector */
+    uint32_t bits;        /* of one value, or of one item of a vector; 0: not of fixed width */
+    uint32_t dimension;   /* items of a vector, else 1 */
+    Str logical;          /* as the format spells it: "timestamp:us:UTC" */
+} LanceType;
+/* Borrows `logical`. A type that is not known is LANCE_OTHER. */
+LanceType lance_type(Str logical);
+
+typedef struct LanceField {
+    Str name;
+    LanceType type;
+    bool nullable;
+    int32_t id; /* given by lance_create; what data files name a column by */
+    Bytes raw;  /* as it stood in the manifest; empty: new */
+} LanceField;
+typedef struct LanceSchema {
+    LanceField *fields; /* of the top level */
+    size_t len;
+} LanceSchema;
+
+/* A column's values of some rows, laid out as Arrow lays them out, little-endian. */
+typedef struct LanceColumn {
+    const uint8_t *validity; /* bit i, from the lowest, is row i; 1: a value. NULL: no nulls */
+    const void *values;      /* rows * dimension values of `bits` each; the bytes of texts */
+    const uint64_t *offsets; /* TEXT, BINARY: rows + 1 into values, the first 0 */
+    const uint8_t *items;    /* VECTOR: validity of rows * dimension items. NULL: no null items */
+} LanceColumn;
+typedef struct LanceBatch {
+    size_t rows, column_count;
+    const LanceColumn *columns;
+    const uint64_t *addresses; /* of the rows, where they were read */
+} LanceBatch;
+static inline bool lance_bit(const uint8_t *bits, uint64_t at) {
+    return bits[at >> 3] >> (at & 7) & 1;
+}
+static inline bool lance_is_null(const LanceColumn *column, size_t row) {
+    return column->validity && !lance_bit(column->validity, row);
+}
+static inline Str lance_text(const LanceColumn *column, size_t row) {
+    return (Str){(const char *)column->values + column->offsets[row],
+                 (size_t)(column->offsets[row + 1] - column->offsets[row])};
+}
+
+typedef struct LanceTable LanceTable;
+
+/* `path` is a key prefix without a slash at its end: "vectors/cv/docs.lance". Field ids are given
+ * here. LH_CONFLICT "table_exists". The table is empty and at version 1. */
+bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable **out, Err *err);
+/* version 0: the latest. LH_MISSING "table_not_found", "version_not_found". */
+bool lance_open(Store *store, Str path, uint64_t version, LanceTable **out, Err *err);
+void lance_close(LanceTable **table);
+/* To the latest version; one request when nothing changed. */
+bool lance_refresh(LanceTable *table, Err *err);
+/* To another version, for reading: a table that does not stand at the latest refuses changes with
+ * LH_CONFLICT until lance_refresh; lance_restore makes the version the latest. */
+bool lance_checkout(LanceTable *table, uint64_t version, Err *err);
+
+typedef struct LanceInfo {
+    uint64_t version, rows, rows_deleted, fragments, data_files, bytes, indexes;
+    int64_t committed_ms;
+    char file_version[8]; /* "2.0" */
+} LanceInfo;
+void lance_info(LanceTable *table, LanceInfo *out);
+/* Copied into the arena. */
+void lance_schema(LanceTable *table, Arena *arena, LanceSchema *out);
+
+/* Reading. Columns are named; column_count 0: none of them, addresses alone. */
+typedef struct LanceScanOptions {
+    const Str *columns;
+    size_t column_count;
+    size_t batch_rows;         /* at most; 0: 1024 */
+    const uint64_t *fragments; /* only these; NULL: all */
+    size_t fragment_count;
+} LanceScanOptions;
+typedef struct LanceScan LanceScan;
+bool lance_scan(LanceTable *table, const LanceScanOptions *options, LanceScan **out, Err *err);
+/* The next rows that are not deleted, in order of address; rows 0 at the end. Lives until the next
+ * call; fixed-width columns of local files are not copied. */
+bool lance_scan_next(LanceScan *scan, LanceBatch *out, Err *err);
+void lance_scan_close(LanceScan **scan);
+/* Rows by address, in the order asked for, into the arena. LH_MISSING "row_not_found" names the
+ * first that is deleted or never was. */
+bool lance_take(LanceTable *table, const uint64_t *addresses, size_t count, const Str *columns,
+                size_t column_count, Arena *arena, LanceBatch *out, Err *err);
+
+/* Changes. Each is one version, durable when it returns true, made on the latest version whatever
+ * others committed meanwhile; the table then stands at it. A batch has every column, in the order
+ * of the schema. */
+bool lance_append(LanceTable *table, const LanceBatch *rows, Err *err);
+/* Rows that are deleted already do not count. *deleted may be NULL. No version when there are
+ * none. */
+bool lance_delete(LanceTable *table, const uint64_t *addresses, size_t count, uint64_t *deleted,
+                  Err *err);
+/* Deletes rows and appends others in one version: LH_CONFLICT when one of them is gone. */
+bool lance_update(LanceTable *table, const uint64_t *addresses, size_t count,
+                  const LanceBatch *rows, Err *err);
+
+/* Many rows in one fragment: batches are pages, memory is bounded by one of them. */
+typedef struct LanceWriter LanceWriter;
+bool lance_writer_open(LanceTable *table, LanceWriter **out, Err *err);
+bool lance_writer_add(LanceWriter *writer, const LanceBatch *rows, Err *err);
+bool lance_writer_commit(LanceWriter *writer, Err *err);
+void lance_writer_close(LanceWriter **writer); /* not committed: no trace */
+
+typedef struct LanceCompactOptions {
+    uint64_t rows_max;        /* of a fragment that is made; 0: 1,048,576 */
+    uint64_t deleted_percent; /* a fragment with more is rewritten alone; 0: 10 */
+} LanceCompactOptions;
+typedef struct LanceCompacted {
+    uint64_t fragments_before, fragments_after, rows;
+} LanceCompacted;
+/* Neighbouring small fragments into larger ones, deleted rows left out, in one version; both counts
+ * are of the fragments that took part. No version when there is nothing to do. Indexes that cover a
+ * rewritten fragment no longer do. */
+bool lance_compact(LanceTable *table, const LanceCompactOptions *options, LanceCompacted *out,
+                   Err *err);
+
+typedef struct LanceVersion {
+    uint64_t version, rows, fragments;
+    int64_t committed_ms;
+    const char *operation; /* "Append", "CreateIndex", ...; "" when it does not say */
+} LanceVersion;
+/* Oldest first. */
+bool lance_versions(LanceTable *table, Arena *arena, LanceVersion **out, size_t *count, Err *err);
+bool lance_restore(LanceTable *table, uint64_t version, Err *err);
+
+typedef struct LanceCleaned {
+    uint64_t versions, files, bytes;
+} LanceCleaned;
+/* Removes versions committed before `before_ms` but the latest, and the files that no version left
+ * needs; files that no version ever named only when they were written before `orphans_before_ms`,
+ * for a writer may be about to name them. */
+bool lance_cleanup(LanceTable *table, int64_t before_ms, int64_t orphans_before_ms,
+                   LanceCleaned *out, Err *err);
+
+/* For people: versions, fragments, files with the encoding of each page, indexes. */
+bool lance_inspect(LanceTable *table, Text *out, Err *err);

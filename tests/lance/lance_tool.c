@@ -1,0 +1,178 @@
+/* The library from a command line, for tests in JavaScript (interop.mjs):
+ *
+ *     lance_tool ROOT create TABLE name:type[:null] ...   types may hold colons: name=type,null
+ *     lance_tool ROOT append TABLE FROM ROWS [TIMES]      rows of made_rows.h
+ *     lance_tool ROOT dump TABLE [VERSION]                every row as a JSON line (rows_json.h)
+ *     lance_tool ROOT take TABLE ADDRESS ...
+ *     lance_tool ROOT delete TABLE ADDRESS ...
+ *     lance_tool ROOT update TABLE FROM ROWS ADDRESS ...
+ *     lance_tool ROOT compact|info|inspect|versions TABLE
+ *     lance_tool ROOT restore TABLE VERSION
+ *     lance_tool ROOT cleanup TABLE                       all but the latest version
+ *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it
+ * can
+ *
+ * Prints the answer, or the error to standard error with status 1. */
+#include "lance/made_rows.h"
+#include "lance/rows_json.h"
+
+#include <stdio.h>
+
+static Err err;
+
+static int failed(void) {
+    fprintf(stderr, "%s: %s\n", err_word(&err), err.message);
+    return 1;
+}
+
+static uint64_t number(const char *text) {
+    uint64_t value = 0;
+    if (!str_to_u64(str_from(text), &value)) fprintf(stderr, "'%s' is no number\n", text), exit(2);
+    return value;
+}
+
+static int create(Store *store, Str path, int count, char **words) {
+    OWNED(lance_close) LanceTable *table = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    LanceSchema schema = {arena_array(&arena, LanceField, count), (size_t)count};
+    for (int i = 0; i < count; i++) {
+        Str rest = str_from(words[i]);
+        LanceField *field = &schema.fields[i];
+        field->name = str_until(&rest, '=');
+        field->type = lance_type(str_until(&rest, ','));
+        field->nullable = str_is(rest, "null");
+    }
+    return lance_create(store, path, &schema, &table, &err) ? 0 : failed();
+}
+
+static uint64_t *addresses(int count, char **words, Arena *arena) {
+    uint64_t *out = arena_array(arena, uint64_t, count);
+    for (int i = 0; i < count; i++) out[i] = number(words[i]);
+    return out;
+}
+
+static Str *all_names(const LanceSchema *schema, Arena *arena) {
+    Str *names = arena_array(arena, Str, schema->len);
+    for (size_t i = 0; i < schema->len; i++) names[i] = schema->fields[i].name;
+    return names;
+}
+
+static void batch_print(const LanceSchema *schema, const LanceBatch *batch) {
+    OWNED(text_close) Text out = {0};
+    for (size_t i = 0; i < batch->rows; i++) print_row(&out, schema, batch, i);
+    fwrite(out.data, 1, out.len, stdout);
+}
+
+static int dump(LanceTable *table, const LanceSchema *schema, Arena *arena) {
+    OWNED(lance_scan_close) LanceScan *scan = NULL;
+    LanceScanOptions options = {.columns = all_names(schema, arena), .column_count = schema->len};
+    LanceBatch batch;
+    if (!lance_scan(table, &options, &scan, &err)) return failed();
+    for (;;) {
+        if (!lance_scan_next(scan, &batch, &err)) return failed();
+        if (batch.rows == 0) return 0;
+        batch_print(schema, &batch);
+    }
+}
+
+static int take(LanceTable *table, const LanceSchema *schema, int count, char **words,
+                Arena *arena) {
+    LanceBatch batch;
+    if (!lance_take(table, addresses(count, words, arena), (size_t)count, all_names(schema, arena),
+                    schema->len, arena, &batch, &err))
+        return failed();
+    batch_print(schema, &batch);
+    return 0;
+}
+
+static int append(LanceTable *table, const LanceSchema *schema, uint64_t from, size_t rows,
+                  uint64_t times) {
+    for (uint64_t i = 0; i < times; i++) {
+        OWNED(arena_close) Arena arena = {0};
+        LanceBatch batch = made_rows(schema, from + i * rows, rows, &arena);
+        if (!lance_append(table, &batch, &err)) return failed();
+    }
+    return 0;
+}
+
+static int update(LanceTable *table, const LanceSchema *schema, int count, char **words,
+                  Arena *arena) {
+    LanceBatch batch = made_rows(schema, number(words[0]), (size_t)number(words[1]), arena);
+    return lance_update(table, addresses(count - 2, words + 2, arena), (size_t)count - 2, &batch,
+                        &err)
+               ? 0
+               : failed();
+}
+
+static int compact(LanceTable *table) {
+    LanceCompacted done;
+    if (!lance_compact(table, NULL, &done, &err)) return failed();
+    printf("{\"before\":%llu,\"after\":%llu}\n", (unsigned long long)done.fragments_before,
+           (unsigned long long)done.fragments_after);
+    return 0;
+}
+
+static int cleanup(LanceTable *table) {
+    LanceCleaned done;
+    if (!lance_cleanup(table, clock_now_ms() + 1, clock_now_ms() - 3600000, &done, &err))
+        return failed();
+    printf("{\"versions\":%llu,\"files\":%llu}\n", (unsigned long long)done.versions,
+           (unsigned long long)done.files);
+    return 0;
+}
+
+static int info(LanceTable *table) {
+    LanceInfo about;
+    lance_info(table, &about);
+    printf("{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu}\n",
+           (unsigned long long)about.version, (unsigned long long)about.rows,
+           (unsigned long long)about.fragments, (unsigned long long)about.indexes);
+    return 0;
+}
+
+static int inspect(LanceTable *table) {
+    OWNED(text_close) Text out = {0};
+    if (!lance_inspect(table, &out, &err)) return failed();
+    fwrite(out.data, 1, out.len, stdout);
+    return 0;
+}
+
+static int run(LanceTable *table, const char *verb, int count, char **words) {
+    OWNED(arena_close) Arena arena = {0};
+    LanceSchema schema;
+    Str command = str_from(verb);
+    uint64_t deleted;
+    lance_schema(table, &arena, &schema);
+    if (str_is(command, "dump")) return dump(table, &schema, &arena);
+    if (str_is(command, "take")) return take(table, &schema, count, words, &arena);
+    if (str_is(command, "append"))
+        return append(table, &schema, number(words[0]), (size_t)number(words[1]),
+                      count > 2 ? number(words[2]) : 1);
+    if (str_is(command, "race"))
+        return append(table, &schema, number(words[0]), 10, number(words[1]));
+    if (str_is(command, "update")) return update(table, &schema, count, words, &arena);
+    if (str_is(command, "delete")) {
+        if (!lance_delete(table, addresses(count, words, &arena), (size_t)count, &deleted, &err))
+            return failed();
+        return printf("%llu\n", (unsigned long long)deleted), 0;
+    }
+    if (str_is(command, "compact")) return compact(table);
+    if (str_is(command, "cleanup")) return cleanup(table);
+    if (str_is(command, "info")) return info(table);
+    if (str_is(command, "inspect")) return inspect(table);
+    if (str_is(command, "restore"))
+        return lance_restore(table, number(words[0]), &err) ? 0 : failed();
+    return fprintf(stderr, "no command '%s'\n", verb), 2;
+}
+
+int main(int argc, char **argv) {
+    OWNED(store_close) Store *store = NULL;
+    OWNED(lance_close) LanceTable *table = NULL;
+    if (argc < 4) return fprintf(stderr, "usage: lance_tool ROOT COMMAND TABLE ...\n"), 2;
+    if (!store_local_open_shared(str_from(argv[1]), &store, &err)) return failed();
+    Str command = str_from(argv[2]), path = str_from(argv[3]);
+    if (str_is(command, "create")) return create(store, path, argc - 4, argv + 4);
+    bool at_version = str_is(command, "dump") && argc > 4;
+    if (!lance_open(store, path, at_version ? number(argv[4]) : 0, &table, &err)) return failed();
+    return run(table, argv[2], argc - 4, argv + 4);
+}
