@@ -9,8 +9,11 @@
 #define ENTRIES_MAX 512 /* each costs a search an estimate */
 #define ENTRY_ROWS 16   /* for each entry point, while there are few rows */
 
-bool builder_cancelled(const Builder *b) {
-    return b->options->cancelled && b->options->cancelled(b->options->context);
+bool builder_cancelled(Builder *b) {
+    if (b->options->cancelled && !atomic_load(&b->cancelled) &&
+        b->options->cancelled(b->options->context))
+        atomic_store(&b->cancelled, true);
+    return atomic_load(&b->cancelled);
 }
 
 void builder_progress(Builder *b, double before, double share, size_t rows) {

@@ -28,9 +28,11 @@ typedef struct Builder {
     Near *near;     /* by row: fan_out lists of near_len, later its links */
     uint16_t *link_count;
     atomic_size_t done; /* rows that steps have finished, for progress */
+    atomic_bool cancelled;
 } Builder;
 
-bool builder_cancelled(const Builder *b);
+/* Once yes, yes for all: what one thread left undone must not be believed by another. */
+bool builder_cancelled(Builder *b);
 /* `share` of the build is done by one step; rows of it are. */
 void builder_progress(Builder *b, double before, double share, size_t rows);
 
