@@ -121,6 +121,7 @@ static void write_database(Cli *cli, const IngestValues *v, JsonWriter *w) {
     member_if(w, "bucket", v->bucket);
     member_if(w, "schema_drift", v->schema_drift);
     if (v->parallel) jw_member_int(w, "parallel", v->parallel);
+    if (v->chunk_rows) jw_member_int(w, "chunk_rows", v->chunk_rows);
     if (v->incremental.len) {
         jw_name(w, "incremental");
         jw_object(w);

@@ -18,6 +18,8 @@ static const Option ingest_options[] = {
      "a column that only grows: rows from where the last run ended"},
     {"schema_drift",                              LH_TEXT, AT(IngestValues, schema_drift), NULL,
      "when columns differ from the dataset's", .choices = "refuse|widen"},
+    {"chunk_rows", LH_INT, AT(IngestValues, chunk_rows), NULL, "rows of a commit of an incremental run", .min = 1,
+     .max = 1 << 30},
     {"parallel",                                         LH_INT, AT(IngestValues, parallel), NULL, "parts read side by side", .min = 1,
      .max = 16},
     {0}

@@ -7,7 +7,7 @@
 typedef struct IngestValues {
     Str file, dataset, format, mode, bucket;
     Str table, query, incremental, schema_drift;
-    int64_t parallel;
+    int64_t parallel, chunk_rows;
 } IngestValues;
 typedef struct SqlValues {
     Str statement, format;
