@@ -52,7 +52,7 @@ static Errors measure(const Data *data) {
     code_query_open(&query, model.padded);
     code_query_set(&model, data->query, &query);
     size_t n = model.padded, size = code_record_size(n);
-    uint8_t *record = aligned_alloc(64, size), *fine = aligned_alloc(64, MAX(n / 2, 64));
+    uint8_t *record = aligned_alloc(64, size), *fine = aligned_alloc(64, MAX(n / 128 + 1, 1) * 64);
     float *rotated = aligned_alloc(64, n * sizeof(float));
     double s[5] = {0}, exact[ROWS], mean = 0;
     for (size_t row = 0; row < ROWS; row++) {
