@@ -79,7 +79,8 @@ for (const [name, open] of Object.entries(databases)) {
       for (let round = 0; round < KILLS; round++) {
         const next = table === 'odd' ? 'even' : 'odd', before = await version(`${prefix}_killed`)
         const answer = ingest({ dataset: `${prefix}_killed`, table: next, mode: 'replace', parallel: 1 + round % 2 }).catch(() => null)
-  X = await strike(round)
+        await sleep(Math.random() ** 2 * usual * 1.1) // more often early, while rows come
+        const mend = await strike(round)
         const ended = await answer
         await mend()
         const after = await version(`${prefix}_killed`)
