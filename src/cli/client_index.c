@@ -37,23 +37,32 @@ static void write_index(Text *out, const IndexValues *v) {
     jw_end(&w);
 }
 
-bool cmd_index_create(Cli *cli, const void *values, Err *err) {
-    const IndexValues *v = values;
-    OWNED(text_close) Text body = {0};
+/* Starts a job and, unless it is left to itself, follows it. */
+static bool run_job(Cli *cli, Str path, Str body, bool detach, Err *err) {
     const Json *answer;
     Str raw;
-    write_index(&body, v);
-    if (!session_send(cli, "POST", STR("/vectors/indexes"), text_str(&body), &answer, &raw, err))
-        return false;
+    if (!session_send(cli, "POST", path, body, &answer, &raw, err)) return false;
     Str job = json_get_text(answer, "job", (Str){0});
     if (!job.len) return err_set(err, LH_CORRUPT, "the server's answer names no job");
-    if (v->detach) {
+    if (detach) {
         if (!session_prints(cli, raw)) printf("%.*s\n", SHOW(job));
         return true;
     }
     if (!session_follow(cli, job, &answer, &raw, err)) return false;
     if (!session_prints(cli, raw)) print_object(&cli->arena, answer, NULL, stdout);
     return true;
+}
+
+bool cmd_index_create(Cli *cli, const void *values, Err *err) {
+    const IndexValues *v = values;
+    OWNED(text_close) Text body = {0};
+    write_index(&body, v);
+    return run_job(cli, STR("/vectors/indexes"), text_str(&body), v->detach, err);
+}
+
+bool cmd_index_refresh(Cli *cli, const void *values, Err *err) {
+    Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/refresh");
+    return run_job(cli, path, (Str){0}, false, err);
 }
 
 bool cmd_index(Cli *cli, const void *values, Err *err) {

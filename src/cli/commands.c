@@ -18,11 +18,11 @@ static const Option ingest_options[] = {
      "a column that only grows: rows from where the last run ended"},
     {"schema_drift",                              LH_TEXT, AT(IngestValues, schema_drift), NULL,
      "when columns differ from the dataset's", .choices = "refuse|widen"},
-    {"chunk_rows", LH_INT, AT(IngestValues, chunk_rows), NULL, "rows of a commit of an incremental run", .min = 1,
-     .max = 1 << 30},
-    {"parallel",                                         LH_INT, AT(IngestValues, parallel), NULL, "parts read side by side", .min = 1,
+    {"chunk_rows",                                         LH_INT, AT(IngestValues, chunk_rows), NULL,
+     "rows of a commit of an incremental run", .min = 1, .max = 1 << 30},
+    {"parallel", LH_INT, AT(IngestValues, parallel), NULL, "parts read side by side", .min = 1,
      .max = 16},
-    {0}
+    {0                                       }
 };
 
 static const Option sql_options[] = {
@@ -177,6 +177,8 @@ const Command cli_commands[] = {
                          .hidden = true,
                          .values_size = sizeof(NameValues)},
     ROW("index show", "shows one index", index_name_options, 1, NameValues, cmd_index),
+    ROW("index refresh", "brings an index to its dataset's version", index_name_options, 1,
+        NameValues, cmd_index_refresh),
     ROW("index drop", "deletes an index", index_name_options, 1, NameValues, cmd_index_drop),
     ROW("search", "searches an index", search_options_, 2, SearchValues, cmd_search),
     PLAIN("bucket", "lists buckets, and whether they answer", cmd_buckets),

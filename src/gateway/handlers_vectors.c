@@ -75,6 +75,34 @@ bool index_post(App *app, Call *call, Err *err) {
     return answer_job(app, call, "index", index_job_run, job, index_job_free, 201, err);
 }
 
+typedef struct RefreshJob {
+    Indexes *indexes;
+    Arena arena;
+    Str index;
+} RefreshJob;
+
+static void refresh_free(void *context) {
+    RefreshJob *refresh = context;
+    arena_close(&refresh->arena);
+    free(refresh);
+}
+
+static bool refresh_run(Job *job, void *context, Text *result, Err *err) {
+    RefreshJob *refresh = context;
+    return index_refresh(refresh->indexes, refresh->index, job, result, err);
+}
+
+bool index_post_refresh(App *app, Call *call, Err *err) {
+    OWNED(text_close) Text found = {0};
+    if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
+        return false;
+    RefreshJob *refresh = calloc(1, sizeof *refresh);
+    if (!refresh) abort();
+    refresh->indexes = app->indexes;
+    refresh->index = arena_copy(&refresh->arena, call->params[0]);
+    return answer_job(app, call, "refresh", refresh_run, refresh, refresh_free, 200, err);
+}
+
 static bool gone(void *context) {
     return request_gone(context);
 }

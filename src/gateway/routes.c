@@ -55,6 +55,7 @@ const Route routes[] = {
     {HTTP_GET,    "/vectors/indexes",         index_list,    "indexes", ROUTE_POOL},
     {HTTP_GET,    "/vectors/indexes/{index}", index_get,     "one index", ROUTE_POOL},
     {HTTP_DELETE, "/vectors/indexes/{index}", index_delete,  "delete an index", ROUTE_POOL},
+    {HTTP_POST,   "/vectors/indexes/{index}/refresh", index_post_refresh, "bring an index to its dataset's version", ROUTE_POOL, .job = true},
     {HTTP_GET,    "/vectors/evals/{index}",        eval_list,   "eval sets of an index", ROUTE_POOL},
     {HTTP_GET,    "/vectors/evals/{index}/{name}", eval_get,    "an eval set: queries and exact answers", ROUTE_POOL},
     {HTTP_PUT,    "/vectors/evals/{index}/{name}", eval_put,    "make an eval set of queries, or of a sample of the index's rows", ROUTE_POOL, BODY(eval_options, EvalSpec)},

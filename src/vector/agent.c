@@ -26,13 +26,15 @@ const Option agent_options[] = {
     {"min_recall",                                   LH_REAL, AT(AgentOptions, min_recall), "0.95", "no champion below it", .max = 1},
     {"min_gain", LH_REAL, AT(AgentOptions, min_gain), "0.05",
      "share of the latency that a new champion saves", .max = 1},
-    {"lease_s",                                            LH_INT, AT(AgentOptions, lease_s), "60",
+    {"refresh",                                            LH_FLAG, AT(AgentOptions, refresh), "true",
+     "bring an index to its dataset's version before it is tuned"},
+    {"lease_s",  LH_INT, AT(AgentOptions, lease_s), "60",
      "after which what a dead server tuned is free", .min = 3, .max = 86400},
-    {"k",  LH_INT, AT(AgentOptions, k), "10", "answers that count", .min = 1, .max = EVAL_DEPTH},
-    {"eval",                        LH_TEXT, AT(AgentOptions, eval), "agent", "eval set that it measures with"},
-    {"sample",                            LH_INT, AT(AgentOptions, sample), "100", "queries of that set where it must be made",
+    {"k",                        LH_INT, AT(AgentOptions, k), "10", "answers that count", .min = 1, .max = EVAL_DEPTH},
+    {"eval",                            LH_TEXT, AT(AgentOptions, eval), "agent", "eval set that it measures with"},
+    {"sample",                                  LH_INT, AT(AgentOptions, sample), "100", "queries of that set where it must be made",
      .min = 1, .max = EVAL_QUERIES_MAX},
-    {0                                 },
+    {0                                },
 };
 
 typedef struct Note {
@@ -387,6 +389,17 @@ static bool try_one(Visit *visit, bool *more, Err *err) {
     return !promoted || reload(visit, err);
 }
 
+/* An index that is being changed by somebody else is tuned as it is. */
+static bool refresh(Visit *visit, Err *err) {
+    OWNED(text_close) Text ignored = {0};
+    if (!visit->agent->options.refresh) return true;
+    set_state(visit->agent, "refresh");
+    if (!index_refresh(visit->agent->indexes, visit->index, NULL, &ignored, err) &&
+        err->kind != LH_CONFLICT)
+        return false;
+    return reload(visit, err);
+}
+
 static bool visit_run(Visit *visit, Err *err) {
     Agent *agent = visit->agent;
     Str index = visit->index;
@@ -396,7 +409,7 @@ static bool visit_run(Visit *visit, Err *err) {
         return false;
     if (visit->entry->index->count == 0) return true;
     if (!wait_turn(agent)) return err_set(err, LH_CANCELLED, "the agent stops");
-    if (!lease_hold(visit, err) || !ensure_eval(visit, err)) return false;
+    if (!lease_hold(visit, err) || !refresh(visit, err) || !ensure_eval(visit, err)) return false;
     for (int64_t i = 0; more && i < agent->options.trials_per_visit; i++)
         if (!try_one(visit, &more, err)) return false;
     return true;

@@ -15,6 +15,8 @@ typedef struct Build {
     Metric metric;
     Bucket *bucket;
     Table *table;
+    IndexEntry *previous; /* of a refresh: whose vectors are taken where texts are the same */
+    int64_t embedded, reused;
     Embedder *embedder;
     IndexFileWriter writer;
     bool writing;
@@ -31,6 +33,10 @@ static inline size_t stride_of(size_t dimensions) {
 }
 
 void build_close(Build *b);
+/* Reads, builds, writes and publishes what b->meta says; in place of b->previous, if any. */
+bool build_run(Build *b, Err *err);
+#define BUILD_EMPTY(indexes_, job_)                                                                \
+    { .indexes = (indexes_), .job = (job_), .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY }
 bool build_cancelled(void *build);
 /* Everything that a request can get wrong, before any work. */
 bool build_plan(Build *b, const IndexSpec *spec, Err *err);

@@ -122,7 +122,7 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
 
 bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err) {
     OWNED(build_close)
-    Build b = {.indexes = indexes, .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY};
+    Build b = BUILD_EMPTY(indexes, NULL);
     if (!build_plan(&b, spec, err)) return false;
     if (!indexes_reserve(indexes, spec->index, err)) return false;
     indexes_unreserve(indexes, spec->index);

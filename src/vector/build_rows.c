@@ -55,6 +55,7 @@ typedef struct Batch {
     Str *texts, *ids;
     uint32_t *chunks;
     size_t count, cap;
+    atomic_llong embedded, reused;
     Err err; /* the first that a range met */
     pthread_mutex_t lock;
 } Batch;
@@ -79,13 +80,29 @@ static void batch_add(Batch *batch, Str id, uint32_t chunk, Str text) {
     batch->chunks[batch->count++] = chunk;
 }
 
+/* The vector of the same chunk with the same text in what is refreshed, or NULL. */
+static const float *known_vector(const Build *b, Str id, uint32_t chunk, Str text) {
+    if (!b->previous) return NULL;
+    const Index *index = b->previous->index;
+    const DocTable *docs = index_entry_docs(b->previous);
+    uint32_t row = doc_table_first(docs, id);
+    while (row != GRAPH_NONE && index->ops->chunk(index, row) != chunk)
+        row = doc_table_next(docs, row);
+    return row != GRAPH_NONE && str_equal(index->ops->text(index, row), text)
+               ? index->ops->vector(index, row)
+               : NULL;
+}
+
 static void embed_range(void *context, size_t from, size_t to) {
     Batch *batch = context;
     Build *b = batch->build;
     Err err = {0};
     for (size_t i = from; i < to; i++) {
-        if (embedder_embed(b->embedder, &batch->texts[i], 1, b->rows + i * b->stride, &err))
-            continue;
+        float *out = b->rows + i * b->stride;
+        const float *known = known_vector(b, batch->ids[i], batch->chunks[i], batch->texts[i]);
+        if (known) memcpy(out, known, b->stride * sizeof *out);
+        atomic_fetch_add(known ? &batch->reused : &batch->embedded, 1);
+        if (known || embedder_embed(b->embedder, &batch->texts[i], 1, out, &err)) continue;
         pthread_mutex_lock(&batch->lock);
         if (batch->err.kind == LH_OK) batch->err = err;
         pthread_mutex_unlock(&batch->lock);
@@ -162,10 +179,13 @@ static bool embed_texts(Build *b, Err *err) {
     for (int64_t done = 0;; done += (int64_t)count) {
         progress(b, done);
         if (!rows_next(rows, &count, err)) return false;
-        if (count == 0) return true;
+        if (count == 0) break;
         for (size_t i = 0; i < count; i++) add_document(&batch, rows, i);
         if (!batch_write(&batch, err)) return false;
     }
+    b->embedded = atomic_load(&batch.embedded);
+    b->reused = atomic_load(&batch.reused);
+    return true;
 }
 
 static bool vector_check(const float *vector, size_t len, size_t dimensions, Str id, Err *err) {
@@ -223,5 +243,6 @@ static bool take_vectors(Build *b, Err *err) {
 
 bool build_rows(Build *b, Err *err) {
     if (!b->embedder) return take_vectors(b, err);
-    return observe_texts(b, err) && embed_texts(b, err);
+    /* A refresh keeps the statistics, so that the vectors that stay mean the same. */
+    return (b->previous || observe_texts(b, err)) && embed_texts(b, err);
 }

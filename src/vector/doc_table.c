@@ -46,11 +46,25 @@ void doc_table_close(DocTable **table) {
     *table = NULL;
 }
 
+uint32_t doc_table_first(const DocTable *table, Str doc_id) {
+    return table->slots[slot_of(table, doc_id)];
+}
+
+uint32_t doc_table_next(const DocTable *table, uint32_t row) {
+    return table->next[row];
+}
+
 void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set) {
-    for (uint32_t row = table->slots[slot_of(table, doc_id)]; row != GRAPH_NONE;
-         row = table->next[row]) {
+    for (uint32_t row = doc_table_first(table, doc_id); row != GRAPH_NONE; row = table->next[row]) {
         uint64_t bit = (uint64_t)1 << (row % 64);
         set->count += !(set->bits[row / 64] & bit);
         set->bits[row / 64] |= bit;
     }
+}
+
+const DocTable *index_entry_docs(IndexEntry *entry) {
+    pthread_mutex_lock(&entry->lock);
+    if (!entry->docs) doc_table_open(entry->index, &entry->docs);
+    pthread_mutex_unlock(&entry->lock);
+    return entry->docs;
 }

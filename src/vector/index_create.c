@@ -25,6 +25,7 @@ void build_close(Build *b) {
     free(b->rows);
     embedder_close(&b->embedder);
     table_release(&b->table);
+    index_entry_release(&b->previous);
     bucket_release(&b->bucket);
     arena_close(&b->arena);
 }
@@ -82,7 +83,8 @@ static bool add_graph(Build *b, const float *vectors, Err *err) {
         .progress = graph_progress,
         .context = b
     };
-    return check_memory(b, err) && graph_build(&graph, &parts, err) && index_writer_graph(&b->writer, &parts, err);
+    return check_memory(b, err) && graph_build(&graph, &parts, err) &&
+           index_writer_graph(&b->writer, &parts, err);
 }
 
 static bool add_statistics(Build *b, Err *err) {
@@ -177,40 +179,54 @@ static bool write_text(Build *b, Bytes texts, Err *err) {
            (stage(b, b->text_path, err) && text_index_write(&rows, b->text_path, err));
 }
 
-/* Index file and Parquet become objects, then meta.json makes them an index. */
-static bool publish(Build *b, Err *err) {
+/* meta.json makes an index of the objects. Its name alone is one that another server may take too.
+ */
+static bool write_meta(Build *b, Store *store, Err *err) {
     OWNED(text_close) Text text = {0};
-    Store *store = bucket_store(b->bucket);
-    ObjectInfo idx, parquet, text_file = {0};
     JsonWriter w = {.out = &text};
-    Str idx_key = meta_build_key(&b->meta, &b->arena);
-    Str parquet_key = meta_vectors_key(&b->meta, &b->arena);
-    Str text_key = meta_text_key(&b->meta, &b->arena);
     const PutCondition fresh = {.if_absent = true};
-    Err ignored;
-    if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
-    /* Their names are new each time; only meta.json has one that another server may take too. */
-    if (!store_adopt(store, b->writer.path, idx_key, NULL, &idx, err)) return false;
-    bool ok =
-        store_adopt(store, b->vectors_path, parquet_key, NULL, &parquet, err) &&
-        (!b->text_path[0] || store_adopt(store, b->text_path, text_key, NULL, &text_file, err));
-    if (ok) {
-        b->meta.bytes = (int64_t)(idx.size + parquet.size + text_file.size);
-        jw_object(&w);
-        meta_write(&b->meta, &w);
-        jw_end(&w);
-        ok = store_write(store, meta_key(b->meta.index, "meta.json", &b->arena), text_bytes(&text),
-                         &fresh, err);
-        if (ok) return true;
-        if (err->kind == LH_OFFLINE) return false; /* it may be there: keep what it names */
-    }
-    store_remove(store, parquet_key, &ignored);
-    store_remove(store, text_key, &ignored);
-    store_remove(store, idx_key, &ignored);
-    return false;
+    if (b->previous) return index_swap_meta(store, &b->previous->meta, &b->meta, err);
+    jw_object(&w);
+    meta_write(&b->meta, &w);
+    jw_end(&w);
+    return store_write(store, meta_key(b->meta.index, "meta.json", &b->arena), text_bytes(&text),
+                       &fresh, err);
 }
 
-static bool build_run(Build *b, Err *err) {
+static void remove_objects(Store *store, const IndexMeta *meta, Arena *arena) {
+    Err ignored;
+    store_remove(store, meta_build_key(meta, arena), &ignored);
+    store_remove(store, meta_vectors_key(meta, arena), &ignored);
+    store_remove(store, meta_text_key(meta, arena), &ignored);
+}
+
+/* Under names that are new each time. */
+static bool adopt(Build *b, Store *store, const char *path, Str key, Err *err) {
+    ObjectInfo info;
+    if (!path[0]) return true;
+    if (!store_adopt(store, path, key, NULL, &info, err)) return false;
+    b->meta.bytes += (int64_t)info.size;
+    return true;
+}
+
+/* The files become objects, then these an index; what it replaces goes. */
+static bool publish(Build *b, Err *err) {
+    Store *store = bucket_store(b->bucket);
+    b->meta.bytes = 0;
+    if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
+    bool ok = adopt(b, store, b->writer.path, meta_build_key(&b->meta, &b->arena), err) &&
+              adopt(b, store, b->vectors_path, meta_vectors_key(&b->meta, &b->arena), err) &&
+              adopt(b, store, b->text_path, meta_text_key(&b->meta, &b->arena), err) &&
+              write_meta(b, store, err);
+    /* After an unknown outcome meta.json may be there: what it names is kept. */
+    if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
+    if (!ok) return false;
+    indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta));
+    if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
+    return true;
+}
+
+bool build_run(Build *b, Err *err) {
     int64_t started = clock_us();
     Bytes ids, texts;
     char build[UUID_SIZE];
@@ -222,7 +238,8 @@ static bool build_run(Build *b, Err *err) {
     random_uuid(build);
     b->meta.build = b->meta.vectors = arena_copy(&b->arena, str_from(build));
     b->meta.rows = (int64_t)b->count;
-    b->meta.created_ms = b->meta.updated_ms = clock_now_ms();
+    b->meta.updated_ms = clock_now_ms();
+    if (!b->previous) b->meta.created_ms = b->meta.updated_ms;
     bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&
               write_sections(b, vectors, ids, texts, err) &&
               write_parquet(b, vectors, ids, texts, err) && write_text(b, texts, err);
@@ -233,10 +250,9 @@ static bool build_run(Build *b, Err *err) {
 
 bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *result, Err *err) {
     OWNED(build_close)
-    Build b = {.indexes = indexes, .job = job, .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY};
+    Build b = BUILD_EMPTY(indexes, job);
     if (!build_plan(&b, spec, err) || !indexes_reserve(indexes, spec->index, err)) return false;
     bool ok = build_run(&b, err);
-    if (ok) indexes_publish(indexes, index_entry_open(indexes, &b.meta));
     indexes_unreserve(indexes, spec->index);
     if (!ok) return false;
     return index_write(indexes, spec->index, &(JsonWriter){.out = result}, err);

@@ -196,6 +196,35 @@ void indexes_publish(Indexes *indexes, IndexEntry *entry) {
     index_entry_release(&old);
 }
 
+static bool index_changed(Str index, Err *err) {
+    return err_code(err, LH_CONFLICT, "index_changed",
+                    "index '%.*s' was changed by another server: try again", SHOW(index));
+}
+
+bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err) {
+    OWNED(object_close) ObjectReader *reader = NULL;
+    OWNED(text_close) Text text = {0};
+    OWNED(arena_close) Arena arena = {0};
+    Str key = meta_key(to->index, "meta.json", &arena);
+    Bytes now;
+    const Json *json;
+    IndexMeta meta;
+    JsonWriter w = {.out = &text};
+    if (!store_open(store, key, NULL, &reader, err) ||
+        !store_read(store, key, META_SIZE_MAX, &arena, &now, err) ||
+        !json_read(str_of(now), &arena, &json, err) || !meta_read(json, &meta, err))
+        return false;
+    if (!str_equal(meta.build, from->build) || meta.promotion != from->promotion)
+        return index_changed(to->index, err);
+    jw_object(&w);
+    meta_write(to, &w);
+    jw_end(&w);
+    /* The etag is older than what was read, or the same: in between, the condition fails. */
+    PutCondition same = {.if_match = str_from(object_info(reader)->etag)};
+    return store_write(store, key, text_bytes(&text), &same, err) ||
+           (err->kind == LH_PRECONDITION && index_changed(to->index, err));
+}
+
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
     OWNED(arena_close) Arena arena = {0};
     Str key = arena_print(&arena, "%.*smeta.json", SHOW(directory));

@@ -12,7 +12,7 @@
 
 #define INDEX_COUNT_MAX 4096
 
-/* doc_id to rows, made when a filter first needs it. */
+/* doc_id to rows, made when a filter or a refresh first needs it. */
 typedef struct DocTable DocTable;
 
 typedef struct IndexEntry {
@@ -55,6 +55,9 @@ void indexes_unreserve(Indexes *indexes, Str name);
 /* Takes an index that is there for a change of it: LH_CONFLICT "index_busy" while another is at it.
  * Searches go on. */
 bool indexes_hold(Indexes *indexes, Str name, Err *err);
+/* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
+ * "index_changed" when another server was quicker. */
+bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);
 /* All entries, held. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
@@ -65,6 +68,10 @@ static inline Str index_rows(const IndexEntry *entry) {
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);
+const DocTable *index_entry_docs(IndexEntry *entry); /* made once */
 void doc_table_close(DocTable **table);
+/* The rows of a document, in order; GRAPH_NONE ends them. */
+uint32_t doc_table_first(const DocTable *table, Str doc_id);
+uint32_t doc_table_next(const DocTable *table, uint32_t row);
 /* Sets the rows of this document in `set`. */
 void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set);

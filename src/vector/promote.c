@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define META_SIZE_MAX (1 << 20)
-
 typedef struct Promotion {
     int64_t number, trial, back; /* back: the state that a rollback returns to; 0: none */
     IndexConfig config;
@@ -175,37 +173,6 @@ static bool append(Change *change, Err *err) {
            log_append(bucket_store(change->bucket), key, write_record, change, err);
 }
 
-static bool index_changed(const Change *change, Err *err) {
-    return err_code(err, LH_CONFLICT, "index_changed",
-                    "index '%.*s' was changed by another server: try again",
-                    SHOW(change->meta.index));
-}
-
-/* Swaps meta.json, unless it is no longer the one that the change began from. */
-static bool swap_meta(Change *change, Err *err) {
-    OWNED(object_close) ObjectReader *reader = NULL;
-    OWNED(text_close) Text text = {0};
-    Store *store = bucket_store(change->bucket);
-    Str key = meta_key(change->meta.index, "meta.json", &change->arena);
-    Bytes now;
-    const Json *json;
-    IndexMeta meta;
-    JsonWriter w = {.out = &text};
-    if (!store_open(store, key, NULL, &reader, err) ||
-        !store_read(store, key, META_SIZE_MAX, &change->arena, &now, err) ||
-        !json_read(str_of(now), &change->arena, &json, err) || !meta_read(json, &meta, err))
-        return false;
-    if (!str_equal(meta.build, change->entry->meta.build) ||
-        meta.promotion != change->entry->meta.promotion)
-        return index_changed(change, err);
-    jw_object(&w);
-    meta_write(&change->meta, &w);
-    jw_end(&w);
-    PutCondition same = {.if_match = str_from(object_info(reader)->etag)};
-    return store_write(store, key, text_bytes(&text), &same, err) ||
-           (err->kind == LH_PRECONDITION && index_changed(change, err));
-}
-
 static bool put_in_force(Change *change, Err *err) {
     Err ignored;
     const IndexMeta *old = &change->entry->meta;
@@ -214,7 +181,7 @@ static bool put_in_force(Change *change, Err *err) {
     change->meta.updated_ms = clock_now_ms();
     if (!append(change, err)) return false;
     change->meta.promotion = change->next.number;
-    if (!swap_meta(change, err)) return false;
+    if (!index_swap_meta(bucket_store(change->bucket), old, &change->meta, err)) return false;
     indexes_publish(change->indexes, index_entry_open(change->indexes, &change->meta));
     if (rebuilt)
         store_remove(bucket_store(change->bucket), meta_build_key(old, &change->arena), &ignored);

@@ -141,13 +141,6 @@ static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
     return query_open(run->indexes->engine, &query, out, err);
 }
 
-static const DocTable *docs_of(IndexEntry *entry) {
-    pthread_mutex_lock(&entry->lock);
-    if (!entry->docs) doc_table_open(entry->index, &entry->docs);
-    pthread_mutex_unlock(&entry->lock);
-    return entry->docs;
-}
-
 /* The predicate runs as a user's SQL, under the policy, over the version that was indexed. */
 static bool make_filter(Run *run, Err *err) {
     OWNED(rows_close) Rows *rows = NULL;
@@ -163,7 +156,7 @@ static bool make_filter(Run *run, Err *err) {
     if (!open_rows(run, text_str(&sql), false, &rows, err)) return err_while(err, "filter");
     run->allowed = arena_new(&run->arena, RowSet);
     run->allowed->bits = arena_array(&run->arena, uint64_t, entry->index->count / 64 + 1);
-    const DocTable *docs = docs_of(entry);
+    const DocTable *docs = index_entry_docs(entry);
     do {
         if (!rows_next(rows, &count, err)) return false;
         for (size_t i = 0; i < count; i++)

@@ -35,6 +35,9 @@ void indexes_limit_build(Indexes *indexes, int64_t bytes_max);
 bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err);
 /* The whole build; runs inside a job. *result gets the index's JSON. */
 bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *result, Err *err);
+/* Brings it to its dataset's version, embedding only what is new; runs inside a job (may be NULL).
+ * LH_CONFLICT "index_busy". */
+bool index_refresh(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
 bool index_drop(Indexes *indexes, Str name, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);
@@ -112,7 +115,7 @@ bool index_promotions_write(Indexes *indexes, Str index, Text *result, Err *err)
  * one index at once. What it tried is in the index's journal, so that a restart goes on from there.
  * Thread rule: everything here is thread safe. */
 typedef struct AgentOptions { /* [agent] */
-    bool enabled;
+    bool enabled, refresh;
     int64_t period_s; /* between looks at every index; 0: none */
     int64_t max_trials_per_hour, cooldown_s, trials_per_visit, lease_s;
     double min_recall, min_gain;

@@ -32,6 +32,7 @@ await check('a file that is appended leads, with nobody asking, to trials and a 
   same((await append(rows, rows + 10)).json.agent_enqueued, ['points'])
   await until('a promotion', async () => (await get('/vectors/promotions/points')).champion.by === 'agent')
   await idle()
+  same([(await get('/vectors/indexes/points')).stale, (await get('/vectors/indexes/points')).rows], [false, rows + 10])
   const [trials, now] = [await get('/vectors/trials/points'), await status()]
   truth(trials.length > 1 && now.trials === trials.length && now.decisions.length === trials.length, JSON.stringify(now))
   const { champion } = await get('/vectors/promotions/points')
