@@ -48,6 +48,21 @@ uint64_t hash64(Bytes data) {
     return hash ^ hash >> 32;
 }
 
+#define GOLDEN 0x9e3779b97f4a7c15u
+
+uint64_t hash_mix(uint64_t value) {
+    value += GOLDEN;
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
+    return value ^ value >> 31;
+}
+
+uint64_t random_next(uint64_t *state) {
+    uint64_t value = hash_mix(*state);
+    *state += GOLDEN;
+    return value;
+}
+
 uint64_t random_u64(void) {
     uint64_t value;
     if (getrandom(&value, sizeof value, 0) != sizeof value) abort();

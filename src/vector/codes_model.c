@@ -13,13 +13,6 @@
 #define CENTROID_ROWS 2048 /* sampled for the centroids */
 #define CENTROID_STEPS 6
 
-static uint64_t mix(uint64_t value) { /* splitmix64 */
-    value += 0x9e3779b97f4a7c15u;
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
-    return value ^ value >> 31;
-}
-
 static void *aligned(size_t size) {
     void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
     if (!memory) abort();
@@ -34,7 +27,7 @@ static void model_init(CodeModel *m, const Vectors *like, uint64_t seed) {
     m->mean = aligned(padded * sizeof *m->mean);
     m->halves = aligned(CODE_CENTROIDS * sizeof *m->halves);
     m->signs = aligned(signs * sizeof *m->signs);
-    for (size_t i = 0; i < signs; i++) m->signs[i] = (uint32_t)mix(seed + i);
+    for (size_t i = 0; i < signs; i++) m->signs[i] = (uint32_t)hash_mix(seed + i);
 }
 
 /* What follows from the values. */

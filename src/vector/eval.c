@@ -166,16 +166,9 @@ static bool take_queries(IndexEntry *entry, const Json *queries, Arena *arena, E
     return true;
 }
 
-static uint64_t next_random(uint64_t *state) { /* splitmix64 */
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* Some words from somewhere in a text. */
 static Str some_words(Str text, uint64_t *random) {
-    size_t from = next_random(random) % (text.len + 1), to, words = 0;
+    size_t from = random_next(random) % (text.len + 1), to, words = 0;
     while (from > 0 && text.data[from - 1] != ' ') from--;
     if (text.len - from < 20) from = 0;
     for (to = from; to < text.len && words < SAMPLE_WORDS; to++) words += text.data[to] == ' ';
@@ -188,7 +181,7 @@ static void blur(const Index *index, const float *vector, uint64_t *random, floa
     for (size_t i = 0; i < index->dimensions; i++) length += (double)vector[i] * vector[i];
     double noise = SAMPLE_NOISE * sqrt(length * 12 / (double)index->dimensions);
     for (size_t i = 0; i < index->dimensions; i++)
-        out[i] = vector[i] + (float)(noise * ((double)(next_random(random) >> 11) * 0x1p-53 - 0.5));
+        out[i] = vector[i] + (float)(noise * ((double)(random_next(random) >> 11) * 0x1p-53 - 0.5));
 }
 
 static bool sample_query(IndexEntry *entry, size_t row, uint64_t *random, Arena *arena,
@@ -211,7 +204,7 @@ static bool sample_queries(IndexEntry *entry, const EvalSpec *spec, Arena *arena
                         SHOW(entry->meta.index));
     out->queries = arena_array(arena, EvalQuery, want);
     for (; out->query_count < want; out->query_count++)
-        if (!sample_query(entry, next_random(&random) % rows, &random, arena,
+        if (!sample_query(entry, random_next(&random) % rows, &random, arena,
                           &out->queries[out->query_count], err))
             return false;
     return true;

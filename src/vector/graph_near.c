@@ -166,13 +166,6 @@ static void block_read(const BlockRows *block, size_t i, const uint32_t *rows, N
     }
 }
 
-static uint64_t mix(uint64_t value) { /* splitmix64 */
-    value += 0x9e3779b97f4a7c15u;
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
-    return value ^ value >> 31;
-}
-
 /* One row out of each of as many stretches. */
 static void choose_leaders(Builder *b) {
     size_t wanted = b->count * b->fan_out / b->leaf_rows;
@@ -181,7 +174,7 @@ static void choose_leaders(Builder *b) {
     if (!b->leaders) abort();
     for (size_t i = 0; i < b->leader_count; i++) {
         size_t from = b->count * i / b->leader_count, to = b->count * (i + 1) / b->leader_count;
-        b->leaders[i] = (uint32_t)(from + mix(i) % (to - from));
+        b->leaders[i] = (uint32_t)(from + hash_mix(i) % (to - from));
     }
     b->fan_out = MIN(b->fan_out, b->leader_count);
 }

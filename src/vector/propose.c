@@ -6,13 +6,6 @@
 #define DRAWS_MAX 400
 #define DRAWS_PER_STEP 40 /* then the steps grow by one */
 
-static uint64_t next_random(uint64_t *state) { /* splitmix64 */
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* The place `at` of an axis' grid. */
 static int64_t axis_value(const ConfigAxis *axis, int at) {
     int64_t value = axis->low << (at / 2);
@@ -55,7 +48,7 @@ static bool is_tried(const TuneGoal *goal, const Trial *trials, size_t count,
 static void draw_anywhere(const ConfigAxis *axes, size_t count, uint64_t *random,
                           IndexConfig *out) {
     for (size_t i = 0; i < count; i++) {
-        int at = (int)(next_random(random) % (uint64_t)axis_places(&axes[i]));
+        int at = (int)(random_next(random) % (uint64_t)axis_places(&axes[i]));
         *config_value(axes[i].option, out) = axis_value(&axes[i], at);
     }
 }
@@ -65,7 +58,7 @@ static void draw_near(const ConfigAxis *axes, size_t count, int step, uint64_t *
     for (size_t i = 0; i < count; i++) {
         int64_t *value = config_value(axes[i].option, out);
         int at = axis_nearest(&axes[i], *value);
-        int to = at + (int)(next_random(random) % (uint64_t)(2 * step + 1)) - step;
+        int to = at + (int)(random_next(random) % (uint64_t)(2 * step + 1)) - step;
         if (to != at) *value = axis_value(&axes[i], MIN(MAX(to, 0), axis_places(&axes[i]) - 1));
     }
 }
@@ -78,7 +71,7 @@ bool propose(const TuneGoal *goal, const Trial *trials, size_t count, IndexConfi
     if (!champion_trial(goal, trials, count)) return true;
     for (int draw = 0; draw < DRAWS_MAX; draw++) {
         *out = goal->champion;
-        if (next_random(&random) % EXPLORE_ONE_IN == 0)
+        if (random_next(&random) % EXPLORE_ONE_IN == 0)
             draw_anywhere(axes, axis_count, &random, out);
         else
             draw_near(axes, axis_count, 1 + draw / DRAWS_PER_STEP, &random, out);
