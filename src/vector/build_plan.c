@@ -97,9 +97,9 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
         .bucket = spec->bucket,
         .vector_backend = spec->vector_backend,
         .metric = spec->metric,
-        .config = {
-                   .m = spec->m, .ef_construction = spec->ef_construction, .ef_search = INDEX_EF_SEARCH}
     };
+    b->meta.config = (IndexConfig){
+        .m = spec->m, .ef_construction = spec->ef_construction, .ef_search = INDEX_EF_SEARCH};
     b->metric = metric_of(spec->metric);
     const Json none = {.kind = JSON_OBJECT};
     if (!options_read(chunk_options, spec->chunk ? spec->chunk : &none, &b->meta.chunk, err))

@@ -13,7 +13,7 @@ static int64_t axis_value(const ConfigAxis *axis, int at) {
 }
 
 static int axis_places(const ConfigAxis *axis) {
-    int places = 0;
+    int places = 1;
     while (axis_value(axis, places) <= axis->high) places++;
     return places;
 }

@@ -18,8 +18,9 @@ static bool is_named(Indexes *indexes, Str bucket, Str key, Arena *arena) {
     if (is_building(indexes, name)) return true;
     if (!indexes_find_any(indexes, name, &entry, &err)) return false;
     if (!entry->index || !str_equal(entry->meta.bucket, bucket)) return !entry->index;
-    return str_is(rest, "meta.json") || str_ends(rest, STR(".log")) || str_is(rest, "agent.lease") ||
-           str_starts(rest, STR("evals/")) || str_equal(key, meta_build_key(&entry->meta, arena)) ||
+    return str_is(rest, "meta.json") || str_ends(rest, STR(".log")) ||
+           str_is(rest, "agent.lease") || str_starts(rest, STR("evals/")) ||
+           str_equal(key, meta_build_key(&entry->meta, arena)) ||
            str_equal(key, meta_vectors_key(&entry->meta, arena)) ||
            str_equal(key, meta_text_key(&entry->meta, arena));
 }

@@ -47,7 +47,8 @@ static bool take_sections(TextIndex *index, Err *err) {
 
 static bool check_header(const TextIndex *index, Err *err) {
     const TextHeader *header = index->header;
-    if (index->size < sizeof *header || memcmp(header->magic, TEXT_MAGIC, sizeof header->magic))
+    if (index->size < sizeof *header ||
+        memcmp(header->magic, TEXT_MAGIC, sizeof header->magic) != 0)
         return damaged(err);
     if (header->version != TEXT_VERSION)
         return err_set(err, LH_IMPOSSIBLE,

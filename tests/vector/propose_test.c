@@ -6,17 +6,19 @@
 #define TRIALS 40
 
 static TuneGoal goal_with(int64_t ef_search) {
-    return (TuneGoal){.backend = STR("parquet"),
-                      .eval = STR("agent"),
-                      .rows = STR("r1"),
-                      .k = 10,
-                      .champion = {.m = 16, .ef_construction = 200, .ef_search = ef_search},
-                      .min_recall = 0.9,
-                      .min_gain = 0.05};
+    return (TuneGoal){
+        .backend = STR("parquet"),
+        .eval = STR("agent"),
+        .rows = STR("r1"),
+        .k = 10,
+        .champion = {.m = 16, .ef_construction = 200, .ef_search = ef_search},
+        .min_recall = 0.9,
+        .min_gain = 0.05
+    };
 }
 
-static Trial trial_of(const TuneGoal *goal, size_t number, const IndexConfig *config,
-                      double recall, double p50_us) {
+static Trial trial_of(const TuneGoal *goal, size_t number, const IndexConfig *config, double recall,
+                      double p50_us) {
     Trial trial = {.number = (int64_t)number, .config = *config, .k = goal->k};
     trial.eval = goal->eval;
     trial.rows = goal->rows;
@@ -95,13 +97,13 @@ typedef struct Verdict {
 
 TEST("a champion is replaced by what is quicker and finds enough, never by what finds too little") {
     static const Verdict verdicts[] = {
-        {0.95, 100, 0.95, 80,  true,  "takes 80.0 us"      },
-        {0.95, 100, 0.95, 97,  false, "takes 97.0 us"      },
-        {0.95, 100, 0.89, 10,  false, "0.8900 is below"    },
-        {0.99, 100, 0.91, 50,  true,  "takes 50.0 us"      },
-        {0.80, 100, 0.92, 300, true,  "0.9200 is enough"   },
-        {0.80, 100, 0.85, 10,  false, "0.8500 is below"    },
-        {0.95, 100, 0.95, 200, false, "takes 200.0 us"     },
+        {0.95, 100, 0.95, 80,  true,  "takes 80.0 us"   },
+        {0.95, 100, 0.95, 97,  false, "takes 97.0 us"   },
+        {0.95, 100, 0.89, 10,  false, "0.8900 is below" },
+        {0.99, 100, 0.91, 50,  true,  "takes 50.0 us"   },
+        {0.80, 100, 0.92, 300, true,  "0.9200 is enough"},
+        {0.80, 100, 0.85, 10,  false, "0.8500 is below" },
+        {0.95, 100, 0.95, 200, false, "takes 200.0 us"  },
     };
     OWNED(arena_close) Arena arena = {0};
     const TuneGoal goal = goal_with(256);
@@ -136,6 +138,5 @@ TEST("when everything near and far was tried, nothing is proposed") {
     CHECK_INT(count, ALL + 1);
     /* Steps from a champion off the grid may keep one of its values: those are left. */
     for (int tries = 0; tries < 3; tries++)
-        if (propose(&goal, trials, count, &ignored))
-            CHECK(ignored.ef_construction == 200);
+        if (propose(&goal, trials, count, &ignored)) CHECK(ignored.ef_construction == 200);
 }
