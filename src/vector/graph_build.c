@@ -239,5 +239,5 @@ int64_t graph_build_bytes(size_t count, size_t dimensions, int m, int ef_constru
     size_t leaders = MIN(count * fan_out / leaf_rows_of(ef_construction) + 1, 60000);
     return (int64_t)(count * (parts + steps + most) + leaders * (padded + 16) +
                      (size_t)parallel_threads() *
-                         near_scratch_size(padded, leaf_rows_of(ef_construction)));
+                         near_scratch_size(padded, leaf_rows_of(ef_construction), near_len_of(m)));
 }

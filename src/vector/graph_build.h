@@ -46,4 +46,4 @@ static inline float near_distance(const Builder *b, uint32_t x, uint32_t y) {
     return b->halves[x] + b->halves[y] - (float)dot * b->scales[y] * b->scales[x];
 }
 /* The most memory of a loop's thread. */
-size_t near_scratch_size(size_t padded, size_t leaf_rows);
+size_t near_scratch_size(size_t padded, size_t leaf_rows, size_t near_len);

@@ -5,8 +5,9 @@
  *   2. Within a leaf all rows are compared with all.
  *
  * Products are of int8 codes, a few rows with a panel of columns at a time (Kernels.tile); a block
- * of rows stays in the cache while the panels pass. Each row of a loop's range writes its own lists
- * only: no locks, and the same result whatever the number of threads. */
+ * of rows stays in the cache while the panels pass. Within a leaf each pair is met once. Each row
+ * of a loop's range writes its own lists only: no locks, and the same result whatever the number of
+ * threads. */
 #include "vector/graph_build.h"
 
 #include <math.h>
@@ -72,24 +73,74 @@ static void panels_finish(Panels *p, size_t count) {
     }
 }
 
-/* Rows of tiles, and for each the best columns so far: nearest first. */
-typedef struct BlockRows {
-    const Builder *builder;
-    size_t count, keep;
-    const uint32_t *rows;
-    size_t self;    /* the column of the first row, of the next the next; SIZE_MAX: none */
-    uint8_t *codes; /* BLOCK_ROWS of padded, offset */
-    Near *lists;    /* BLOCK_ROWS of keep: similarity in place of distance, numbers of columns */
-    size_t counts[BLOCK_ROWS];
-    float thresholds[BLOCK_ROWS];
-} BlockRows;
+/* For each of some rows the nearest others so far, nearest first: minus distances in place of
+ * distances, so that the worst of a full list is its threshold. */
+typedef struct Lists {
+    size_t keep;
+    Near *near;        /* keep for each row */
+    size_t *counts;    /* by row */
+    float *thresholds; /* by row, up to the end of the last panel */
+} Lists;
 
-static void block_fill(BlockRows *block) {
+static void lists_open(Lists *lists, size_t count, size_t keep) {
+    count = round_up(count, TILE_COLUMNS_MAX);
+    *lists = (Lists){.keep = keep,
+                     .near = aligned(count * keep * sizeof *lists->near),
+                     .counts = aligned(count * sizeof *lists->counts),
+                     .thresholds = aligned(count * sizeof *lists->thresholds)};
+}
+
+static void lists_close(Lists *lists) {
+    free(lists->near);
+    free(lists->counts);
+    free(lists->thresholds);
+}
+
+static void lists_clear(Lists *lists, size_t count) {
+    count = round_up(count, TILE_COLUMNS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        lists->counts[i] = 0;
+        lists->thresholds[i] = -INFINITY;
+    }
+}
+
+static void lists_add(Lists *lists, size_t i, Near near) {
+    Near *list = lists->near + i * lists->keep;
+    if (near.distance <= lists->thresholds[i]) return;
+    size_t at = lists->counts[i] == lists->keep ? lists->keep - 1 : lists->counts[i]++;
+    for (; at > 0 && list[at - 1].distance < near.distance; at--) list[at] = list[at - 1];
+    list[at] = near;
+    if (lists->counts[i] == lists->keep) lists->thresholds[i] = list[lists->keep - 1].distance;
+}
+
+/* Row i's list as distances; the empty rest says GRAPH_NONE. */
+static void lists_read(const Lists *lists, size_t i, const uint32_t *rows, Near *out) {
+    for (size_t j = 0; j < lists->keep; j++) {
+        Near near = lists->near[i * lists->keep + j];
+        out[j] = j < lists->counts[i] ? (Near){-near.distance, rows ? rows[near.row] : near.row}
+                                      : (Near){INFINITY, GRAPH_NONE};
+    }
+}
+
+/* Some rows, of tiles, beside panels. */
+typedef struct Block {
+    const Builder *builder;
+    size_t count;
+    const uint32_t *rows;
+    uint8_t *codes; /* BLOCK_ROWS of padded, offset */
+    Lists *lists;
+    size_t first; /* the place of its first row in lists */
+    bool within;  /* the columns are all rows of lists: each pair is met once, for both */
+} Block;
+
+static Block block_open(const Builder *b, Lists *lists) {
+    return (Block){.builder = b, .lists = lists, .codes = aligned(BLOCK_ROWS * b->padded)};
+}
+
+static void block_fill(Block *block) {
     size_t padded = block->builder->padded;
     for (size_t i = 0; i < BLOCK_ROWS; i++) {
         uint8_t *to = block->codes + i * padded;
-        block->counts[i] = 0;
-        block->thresholds[i] = -INFINITY;
         if (i >= block->count) {
             memset(to, I8_OFFSET, padded);
             continue;
@@ -99,71 +150,41 @@ static void block_fill(BlockRows *block) {
     }
 }
 
-static void block_keep(BlockRows *block, size_t i, float similarity, uint32_t column) {
-    Near *list = block->lists + i * block->keep;
-    size_t at = block->counts[i];
-    if (at == block->keep) {
-        if (similarity <= block->thresholds[i]) return;
-        at--;
-    } else {
-        block->counts[i]++;
-    }
-    for (; at > 0 && list[at - 1].distance < similarity; at--) list[at] = list[at - 1];
-    list[at] = (Near){similarity, column};
-    if (block->counts[i] == block->keep) block->thresholds[i] = list[block->keep - 1].distance;
-}
-
-static void block_take_row(BlockRows *block, size_t i, const Panels *p, size_t panel,
+static void block_take_row(Block *block, size_t i, const Panels *p, size_t panel,
                            const int32_t *dots) {
-    size_t first = panel * p->columns;
+    Lists *lists = block->lists;
+    size_t first = panel * p->columns, self = block->first + i;
     float values[TILE_COLUMNS_MAX];
     uint16_t at[TILE_COLUMNS_MAX];
     const TileRow row = {.dots = dots,
                          .offset = p->offset + first,
                          .scale = p->scale + first,
                          .half = p->half + first,
+                         .floors = block->within ? lists->thresholds + first : NULL,
                          .row_scale = block->builder->scales[block->rows[i]],
-                         .threshold = block->thresholds[i]};
+                         .row_half = block->builder->halves[block->rows[i]],
+                         .threshold = lists->thresholds[self]};
     size_t found = kernels()->above(&row, MIN(p->columns, p->count - first), values, at);
-    for (size_t j = 0; j < found; j++)
-        if (first + at[j] != block->self + i)
-            block_keep(block, i, values[j], (uint32_t)(first + at[j]));
+    for (size_t j = 0; j < found; j++) {
+        size_t column = first + at[j];
+        if (block->within && column <= self) continue;
+        lists_add(lists, self, (Near){values[j], (uint32_t)column});
+        if (block->within) lists_add(lists, column, (Near){values[j], (uint32_t)self});
+    }
 }
 
-static void block_compare(BlockRows *block, const Panels *p) {
+static void block_compare(Block *block, const Panels *p) {
     const Kernels *k = kernels();
     int32_t out[TILE_ROWS_MAX * TILE_COLUMNS_MAX] __attribute__((aligned(64)));
-    for (size_t panel = 0; panel * p->columns < p->count; panel++)
+    size_t panel = block->within ? block->first / p->columns : 0;
+    block_fill(block);
+    for (; panel * p->columns < p->count; panel++)
         for (size_t i = 0; i < block->count; i += k->tile_rows) {
             k->tile(block->codes + i * p->padded, p->codes + panel * p->columns * p->padded,
                     p->padded, out);
             for (size_t r = 0; r < k->tile_rows && i + r < block->count; r++)
                 block_take_row(block, i + r, p, panel, out + r * p->columns);
         }
-}
-
-static void block_open(BlockRows *block, const Builder *b, size_t keep) {
-    *block = (BlockRows){.builder = b,
-                         .keep = keep,
-                         .self = SIZE_MAX - BLOCK_ROWS,
-                         .codes = aligned(BLOCK_ROWS * b->padded),
-                         .lists = aligned(BLOCK_ROWS * keep * sizeof(Near))};
-}
-
-static void block_close(BlockRows *block) {
-    free(block->codes);
-    free(block->lists);
-}
-
-/* What was kept of row i, as distances; the empty rest says GRAPH_NONE. */
-static void block_read(const BlockRows *block, size_t i, const uint32_t *rows, Near *out) {
-    float half = block->builder->halves[block->rows[i]];
-    for (size_t j = 0; j < block->keep; j++) {
-        Near near = block->lists[i * block->keep + j];
-        out[j] = j < block->counts[i]
-                     ? (Near){half - near.distance, rows ? rows[near.row] : near.row}
-                     : (Near){INFINITY, GRAPH_NONE};
-    }
 }
 
 /* One row out of each of as many stretches. */
@@ -188,18 +209,20 @@ static void assign_range(void *context, size_t from, size_t to) {
     Assignment *assignment = context;
     Builder *b = assignment->builder;
     uint32_t rows[BLOCK_ROWS];
-    BlockRows block;
-    block_open(&block, b, b->fan_out);
+    Lists lists;
+    lists_open(&lists, BLOCK_ROWS, b->fan_out);
+    Block block = block_open(b, &lists);
     block.rows = rows;
     for (size_t at = from; at < to && !builder_cancelled(b); at += BLOCK_ROWS) {
         block.count = MIN(BLOCK_ROWS, to - at);
         for (size_t i = 0; i < block.count; i++) rows[i] = (uint32_t)(at + i);
-        block_fill(&block);
+        lists_clear(&lists, BLOCK_ROWS);
         block_compare(&block, &assignment->panels);
         for (size_t i = 0; i < block.count; i++)
-            block_read(&block, i, NULL, b->assigned + (at + i) * b->fan_out);
+            lists_read(&lists, i, NULL, b->assigned + (at + i) * b->fan_out);
     }
-    block_close(&block);
+    free(block.codes);
+    lists_close(&lists);
     builder_progress(b, 0.1, 0.1, to - from);
 }
 
@@ -244,9 +267,12 @@ static void leaves_fill(Leaves *leaves) {
 
 static void leaf_compare(Builder *b, const uint64_t *slots, size_t count, uint32_t *rows) {
     Panels panels;
-    BlockRows block;
+    Lists lists;
     panels_open(&panels, count, b->padded);
-    block_open(&block, b, b->near_len);
+    lists_open(&lists, count, b->near_len);
+    lists_clear(&lists, count);
+    Block block = block_open(b, &lists);
+    block.within = true;
     for (size_t i = 0; i < count; i++) {
         rows[i] = (uint32_t)(slots[i] / b->fan_out);
         panels_set(&panels, b, i, rows[i]);
@@ -255,15 +281,15 @@ static void leaf_compare(Builder *b, const uint64_t *slots, size_t count, uint32
     for (size_t at = 0; at < count && !builder_cancelled(b); at += BLOCK_ROWS) {
         block.count = MIN(BLOCK_ROWS, count - at);
         block.rows = rows + at;
-        block.self = at;
-        block_fill(&block);
+        block.first = at;
         block_compare(&block, &panels);
-        for (size_t i = 0; i < block.count; i++) {
-            size_t row = rows[at + i], list = slots[at + i] % b->fan_out;
-            block_read(&block, i, rows, b->near + row * b->list_len + list * b->near_len);
-        }
     }
-    block_close(&block);
+    for (size_t i = 0; i < count; i++) {
+        size_t list = slots[i] % b->fan_out;
+        lists_read(&lists, i, rows, b->near + rows[i] * b->list_len + list * b->near_len);
+    }
+    free(block.codes);
+    lists_close(&lists);
     panels_close(&panels);
 }
 
@@ -280,8 +306,10 @@ static void leaves_range(void *context, size_t from, size_t to) {
     }
 }
 
-size_t near_scratch_size(size_t padded, size_t leaf_rows) {
-    return LEAF_CUT * leaf_rows * (padded + 16) + BLOCK_ROWS * (padded + 2048);
+size_t near_scratch_size(size_t padded, size_t leaf_rows, size_t near_len) {
+    size_t row = padded + sizeof(int32_t) + 2 * sizeof(float); /* of panels */
+    size_t list = near_len * sizeof(Near) + sizeof(size_t) + sizeof(float);
+    return (LEAF_CUT * leaf_rows + TILE_COLUMNS_MAX) * (row + list) + BLOCK_ROWS * padded;
 }
 
 void builder_find_near(Builder *b) {

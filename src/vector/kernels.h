@@ -16,12 +16,12 @@
 #define TILE_ROWS_MAX 8
 #define TILE_COLUMNS_MAX 64
 
-/* One row of a tile beside what its columns are: the value of a column is
- * (dots - offset) * scale * row_scale - half. */
+/* One row of a tile beside what its columns are. The value of a column, which is the same when row
+ * and column change places: (dots - offset) * (scale * row_scale) - (half + row_half). */
 typedef struct TileRow {
     const int32_t *dots, *offset;
-    const float *scale, *half;
-    float row_scale, threshold;
+    const float *scale, *half, *floors; /* floors: may be NULL */
+    float row_scale, row_half, threshold;
 } TileRow;
 
 typedef struct Kernels {
@@ -46,7 +46,8 @@ typedef struct Kernels {
     /* tile_rows x tile_columns dot products, row by row: rows of a have n numbers offset by
      * I8_OFFSET, at a + i * n; panel holds tile_columns columns, 4 numbers of each at a time. */
     void (*tile)(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out);
-    /* Appends the values above row->threshold and their columns; returns how many. */
+    /* The values above row->threshold or above their column's floor, and their columns; returns how
+     * many. */
     size_t (*above)(const TileRow *row, size_t columns, float *values, uint16_t *at);
 
     /* Making codes (codes.h). Rotates in place; signs are CODE_ROUNDS * n bits. */

@@ -148,12 +148,16 @@ static void tile(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out) 
 
 #define ABOVE
 static size_t above(const TileRow *row, size_t columns, float *values, uint16_t *at) {
-    const __m256 scale = _mm256_set1_ps(row->row_scale), least = _mm256_set1_ps(row->threshold);
+    const __m256 row_scale = _mm256_set1_ps(row->row_scale),
+                 row_half = _mm256_set1_ps(row->row_half);
+    const __m256 threshold = _mm256_set1_ps(row->threshold);
     size_t count = 0;
     for (size_t j = 0; j < columns; j += 8) {
         __m256i dots = _mm256_sub_epi32(load(row->dots + j), load(row->offset + j));
-        __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), _mm256_loadu_ps(row->scale + j));
-        x = _mm256_sub_ps(_mm256_mul_ps(x, scale), _mm256_loadu_ps(row->half + j));
+        __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(row->scale + j), row_scale), least = threshold;
+        __m256 half = _mm256_add_ps(_mm256_loadu_ps(row->half + j), row_half);
+        __m256 x = _mm256_sub_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(dots), scale), half);
+        if (row->floors) least = _mm256_min_ps(least, _mm256_loadu_ps(row->floors + j));
         unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(x, least, _CMP_GT_OQ));
         if (j + 8 > columns) mask &= (1u << (columns - j)) - 1;
         if (!mask) continue;

@@ -159,12 +159,16 @@ static void tile(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out) 
 #define ABOVE
 static size_t above(const TileRow *row, size_t columns, float *values, uint16_t *at) {
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512 scale = _mm512_set1_ps(row->row_scale), least = _mm512_set1_ps(row->threshold);
+    const __m512 row_scale = _mm512_set1_ps(row->row_scale),
+                 row_half = _mm512_set1_ps(row->row_half);
+    const __m512 threshold = _mm512_set1_ps(row->threshold);
     size_t count = 0;
     for (size_t j = 0; j < columns; j += 16) {
         __m512i dots = _mm512_sub_epi32(load(row->dots + j), load(row->offset + j));
-        __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_loadu_ps(row->scale + j));
-        x = _mm512_sub_ps(_mm512_mul_ps(x, scale), _mm512_loadu_ps(row->half + j));
+        __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(row->scale + j), row_scale), least = threshold;
+        __m512 half = _mm512_add_ps(_mm512_loadu_ps(row->half + j), row_half);
+        __m512 x = _mm512_sub_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dots), scale), half);
+        if (row->floors) least = _mm512_min_ps(least, _mm512_loadu_ps(row->floors + j));
         __mmask16 mask = _mm512_cmp_ps_mask(x, least, _CMP_GT_OQ);
         if (j + 16 > columns) mask &= (__mmask16)((1u << (columns - j)) - 1);
         if (!mask) continue;

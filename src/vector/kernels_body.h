@@ -123,9 +123,9 @@ static void tile(const uint8_t *restrict a, const int8_t *restrict panel, size_t
 static size_t above(const TileRow *row, size_t columns, float *values, uint16_t *at) {
     size_t count = 0;
     for (size_t j = 0; j < columns; j++) {
-        float value =
-            (float)(row->dots[j] - row->offset[j]) * row->scale[j] * row->row_scale - row->half[j];
-        if (value <= row->threshold) continue;
+        float scale = row->scale[j] * row->row_scale, half = row->half[j] + row->row_half;
+        float value = (float)(row->dots[j] - row->offset[j]) * scale - half;
+        if (value <= row->threshold && (!row->floors || value <= row->floors[j])) continue;
         values[count] = value;
         at[count++] = (uint16_t)j;
     }

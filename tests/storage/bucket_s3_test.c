@@ -56,7 +56,8 @@ static bool open_lake(Lake *lake, int number, Buckets **out) {
             .shared = number > 0,
             .breaker_failures = 2,
             .breaker_probe_ms = 50,
-            .s3 = {.answer_timeout_ms = lake->patient ? 3000 : 700, .retry_ms = lake->patient ? 10000 : 1},
+            .s3 = {.answer_timeout_ms = lake->patient ? 3000 : 700,
+                   .retry_ms = lake->patient ? 10000 : 1},
             .secrets = lake->s3.secrets
     },
         out, &err);

@@ -181,24 +181,28 @@ TEST("a tile holds the product of every row with every column, extremes included
     }
 }
 
-TEST("what is above a threshold is found, in order, at every number of columns") {
+TEST("what is above a threshold or its column's floor is found, in order, at every number of "
+     "columns") {
     int32_t dots[64], offset[64];
-    float scale[64], half[64], values[64];
+    float scale[64], half[64], floors[64], values[64];
     uint16_t at[64];
     for (size_t i = 0; i < 64; i++) {
         dots[i] = (int32_t)(random_u64() % 2000) - 1000;
         offset[i] = (int32_t)(random_u64() % 100);
         scale[i] = 0.5f;
         half[i] = (float)i;
+        floors[i] = (float)(i % 5) * 50 - 150;
     }
     EACH_LEVEL(k)
     for (size_t columns = 0; columns <= k->tile_columns; columns++)
-        for (float threshold = -2000; threshold <= 2000; threshold += 500) {
-            const TileRow row = {dots, offset, scale, half, 0.25f, threshold};
+        for (float threshold = -200; threshold <= 200; threshold += 25) {
+            bool floored = random_u64() % 2;
+            const TileRow row = {dots,  offset, scale,    half, floored ? floors : NULL,
+                                 0.25f, 3,      threshold};
             size_t count = k->above(&row, columns, values, at), next = 0;
             for (size_t j = 0; j < columns; j++) {
-                float value = (float)(dots[j] - offset[j]) * scale[j] * 0.25f - half[j];
-                if (value <= threshold) continue;
+                float value = (float)(dots[j] - offset[j]) * 0.125f - (half[j] + 3);
+                if (value <= threshold && (!floored || value <= floors[j])) continue;
                 CHECK(next < count && at[next] == j && values[next] == value);
                 next++;
             }
