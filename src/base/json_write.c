@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/json_chars.h"
 #include "base/owned.h"
 
 #include <assert.h>
@@ -85,25 +86,17 @@ static bool special(Text *out, double value) {
 }
 
 void jw_real(JsonWriter *w, double value) {
-    char buffer[32];
+    char digits[JSON_CHARS_MAX];
     before_value(w);
     if (special(w->out, value)) return;
-    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back the same */
-        snprintf(buffer, sizeof buffer, "%.*g", digits, value);
-        if (strtod(buffer, NULL) == value) break;
-    }
-    text_add(w->out, str_from(buffer));
+    text_add(w->out, (Str){digits, json_chars_real(value, digits)});
 }
 
 void jw_float(JsonWriter *w, float value) {
-    char buffer[32];
+    char digits[JSON_CHARS_MAX];
     before_value(w);
     if (special(w->out, (double)value)) return;
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(buffer, sizeof buffer, "%.*g", digits, (double)value);
-        if (strtof(buffer, NULL) == value) break;
-    }
-    text_add(w->out, str_from(buffer));
+    text_add(w->out, (Str){digits, json_chars_float(value, digits)});
 }
 
 void jw_flag(JsonWriter *w, bool value) {

@@ -301,7 +301,7 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
     jw_array(w);
     for (size_t i = 0; i < run->count; i++) {
         Hit hit = run->hits[i];
-        Str id = index->ops->id(index, hit.row), text = index->ops->text(index, hit.row);
+        Str id = index->ops->id(index, hit.row);
         jw_object(w);
         jw_member_text(w, "doc_id", id);
         jw_member_int(w, "chunk", index->ops->chunk(index, hit.row));
@@ -310,7 +310,8 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
                         ? (float)metric_score(metric, hit.score, run->query,
                                               index->ops->vector(index, hit.row), index->dimensions)
                         : hit.score);
-        if (run->entry->meta.text_column.len) jw_member_text(w, "text", text);
+        if (run->entry->meta.text_column.len)
+            jw_member_text(w, "text", index->ops->text(index, hit.row));
         write_row(rows, id, w);
         jw_end(w);
     }

@@ -1,0 +1,237 @@
+/* Searches of one index, directly through its backend and through a running server, in turns, so
+ * that whatever else the machine does falls on both. Bodies are raw floats, one vector or a hundred
+ * in each, or JSON. Clients are plain sockets that stay open, on the machine that serves.
+ *
+ *     search_beside INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS
+ *
+ * Prints a line for each way: NAME CLIENTS QUERIES_PER_SECOND, the median of the rounds. */
+#include "base/base.h"
+#include "vector/index.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define K 10
+#define MANY 100
+#define ROUNDS_MAX 64
+
+typedef struct Beside {
+    Index *index;
+    const char *name; /* of the index */
+    uint16_t port;
+    float *queries; /* rows of index->dimensions */
+    size_t count, ef;
+} Beside;
+
+typedef enum Way { DIRECT, RAW, RAW_MANY, AS_JSON } Way;
+
+typedef struct Client {
+    const Beside *beside;
+    Way way;
+    size_t first, step;
+} Client;
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "search_beside: %s: %s\n", what, why);
+    exit(1);
+}
+
+static int dial(uint16_t port) {
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to))
+        fail("the server", "no connection");
+    return fd;
+}
+
+static void read_answer(int fd, Text *answer) {
+    size_t body, at, length = 0;
+    text_clear(answer);
+    for (;;) {
+        ssize_t n = read(fd, text_reserve(answer, 1 << 16), 1 << 16);
+        if (n <= 0) fail("the server", "the connection broke");
+        answer->len += (size_t)n;
+        Str all = text_str(answer);
+        if (!str_find(all, STR("\r\n\r\n"), &body)) continue;
+        if (!str_starts(all, STR("HTTP/1.1 200"))) fail("the server", "an error");
+        if (!str_find(str_slice(all, 0, body), STR("content-length: "), &at))
+            fail("the server", "no length");
+        sscanf(all.data + at, "content-length: %zu", &length);
+        if (answer->len >= body + 4 + length) return;
+    }
+}
+
+static void add_head(Text *request, const char *path, const char *type, size_t size) {
+    text_print(request,
+               "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: "
+               "%zu\r\n\r\n",
+               path, type, size);
+}
+
+static void add_raw(const Beside *b, size_t query, size_t count, Text *request) {
+    char path[256];
+    size_t size = count * b->index->dimensions * sizeof(float);
+    snprintf(path, sizeof path, "/vectors/search?index=%s&k=%d&ef=%zu", b->name, K, b->ef);
+    add_head(request, path, "application/octet-stream", size);
+    text_add(request, (Str){(const char *)(b->queries + query * b->index->dimensions), size});
+}
+
+static void add_json(const Beside *b, size_t query, Text *request) {
+    OWNED(text_close) Text body = {0};
+    JsonWriter w = {.out = &body};
+    jw_object(&w);
+    jw_member_text(&w, "index", str_from(b->name));
+    jw_member_int(&w, "k", K);
+    jw_member_int(&w, "ef", (int64_t)b->ef);
+    jw_member_flag(&w, "rows", false);
+    jw_name(&w, "vector");
+    jw_array(&w);
+    for (size_t i = 0; i < b->index->dimensions; i++)
+        jw_float(&w, b->queries[query * b->index->dimensions + i]);
+    jw_end(&w);
+    jw_end(&w);
+    add_head(request, "/vectors/search", "application/json", body.len);
+    text_add(request, text_str(&body));
+}
+
+/* Requests are made before the clock runs: what a client spends on them is not the server's. */
+typedef struct Requests {
+    Text *texts;
+    size_t count;
+} Requests;
+
+static Requests make_requests(const Client *client) {
+    const Beside *b = client->beside;
+    size_t each = client->way == RAW_MANY ? MANY : 1;
+    Requests out = {calloc(b->count, sizeof(Text)), 0};
+    if (!out.texts) abort();
+    for (size_t q = client->first * each; q + each <= b->count; q += client->step * each) {
+        Text *request = &out.texts[out.count++];
+        if (client->way == AS_JSON)
+            add_json(b, q, request);
+        else
+            add_raw(b, q, each, request);
+    }
+    return out;
+}
+
+static void search_directly(const Client *client) {
+    const Beside *b = client->beside;
+    Hit hits[K];
+    size_t found;
+    Err err;
+    float *query = aligned_alloc(64, b->index->stride * sizeof *query);
+    if (!query) abort();
+    memset(query, 0, b->index->stride * sizeof *query);
+    for (size_t q = client->first; q < b->count; q += client->step) {
+        const SearchParams params = {.k = K, .ef = b->ef};
+        memcpy(query, b->queries + q * b->index->dimensions, b->index->dimensions * sizeof *query);
+        if (!b->index->ops->search(b->index, query, &params, hits, &found, &err))
+            fail("search", err.message);
+    }
+    free(query);
+}
+
+typedef struct Run {
+    Client client;
+    Requests requests;
+    int fd;
+} Run;
+
+static void *run_client(void *context) {
+    Run *run = context;
+    OWNED(text_close) Text answer = {0};
+    Err err;
+    if (run->client.way == DIRECT) return search_directly(&run->client), NULL;
+    for (size_t i = 0; i < run->requests.count; i++) {
+        if (!fd_write(run->fd, text_bytes(&run->requests.texts[i]), &err))
+            fail("the server", err.message);
+        read_answer(run->fd, &answer);
+    }
+    return NULL;
+}
+
+static double measure(const Beside *b, Way way, size_t clients) {
+    Run runs[2];
+    pthread_t threads[2];
+    for (size_t i = 0; i < clients; i++) {
+        runs[i] = (Run){
+            .client = {b, way, i, clients},
+              .fd = -1
+        };
+        if (way == DIRECT) continue;
+        runs[i].requests = make_requests(&runs[i].client);
+        runs[i].fd = dial(b->port);
+    }
+    int64_t started = clock_ns();
+    for (size_t i = 0; i < clients; i++) pthread_create(&threads[i], NULL, run_client, &runs[i]);
+    for (size_t i = 0; i < clients; i++) pthread_join(threads[i], NULL);
+    double seconds = (double)(clock_ns() - started) / 1e9;
+    for (size_t i = 0; i < clients; i++) {
+        for (size_t r = 0; r < runs[i].requests.count; r++) text_close(&runs[i].requests.texts[r]);
+        free(runs[i].requests.texts);
+        fd_close(&runs[i].fd);
+    }
+    return (double)b->count / seconds;
+}
+
+static int by_size(const void *x, const void *y) {
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+static void read_queries(Beside *b, const char *path) {
+    size_t size = b->index->dimensions * sizeof(float);
+    FILE *file = fopen(path, "rb");
+    if (!file) fail(path, "cannot be opened");
+    fseek(file, 0, SEEK_END);
+    b->count = (size_t)ftell(file) / size;
+    rewind(file);
+    b->queries = malloc(b->count * size);
+    if (!b->queries || fread(b->queries, size, b->count, file) != b->count)
+        fail(path, "cannot be read");
+    fclose(file);
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        Way way;
+    } ways[] = {
+        {"direct",   DIRECT  },
+        {"raw",      RAW     },
+        {"raw-many", RAW_MANY},
+        {"json",     AS_JSON }
+    };
+    static double rates[COUNT(ways)][2][ROUNDS_MAX];
+    Beside b = {0};
+    Err err;
+    if (argc != 7) fail("usage", "INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS");
+    if (!index_hnsw_open(argv[1], &b.index, &err)) fail(argv[1], err.message);
+    b.name = argv[3];
+    b.port = (uint16_t)atoi(strrchr(argv[2], ':') + 1);
+    b.ef = (size_t)atoi(argv[5]);
+    size_t rounds = (size_t)MIN(MAX(atoi(argv[6]), 1), ROUNDS_MAX);
+    read_queries(&b, argv[4]);
+    for (size_t round = 0; round < rounds; round++)
+        for (size_t i = 0; i < COUNT(ways); i++)
+            for (size_t clients = 1; clients <= 2; clients++)
+                rates[i][clients - 1][round] = measure(&b, ways[i].way, clients);
+    for (size_t i = 0; i < COUNT(ways); i++)
+        for (size_t clients = 1; clients <= 2; clients++) {
+            qsort(rates[i][clients - 1], rounds, sizeof(double), by_size);
+            printf("%s %zu %.1f\n", ways[i].name, clients, rates[i][clients - 1][rounds / 2]);
+        }
+    free(b.queries);
+    index_close(&b.index);
+    return 0;
+}
