@@ -7,10 +7,15 @@ static const double whole_max = 1e15;
 
 template <typename Real> static size_t write(Real value, char *out) {
     bool large = value >= Real(whole_max) || value <= Real(-whole_max);
-    auto end = large ? std::to_chars(out, out + JSON_CHARS_MAX, value, std::chars_format::scientific)
-                     : std::to_chars(out, out + JSON_CHARS_MAX, value);
+    auto end = large
+                   ? std::to_chars(out, out + JSON_CHARS_MAX, value, std::chars_format::scientific)
+                   : std::to_chars(out, out + JSON_CHARS_MAX, value);
     return size_t(end.ptr - out);
 }
 
-size_t json_chars_real(double value, char *out) { return write(value, out); }
-size_t json_chars_float(float value, char *out) { return write(value, out); }
+size_t json_chars_real(double value, char *out) {
+    return write(value, out);
+}
+size_t json_chars_float(float value, char *out) {
+    return write(value, out);
+}

@@ -175,8 +175,8 @@ static Step step_body(Conn *conn) {
 static Step step_ready(Conn *conn) {
     Exchange *x = conn->exchange;
     Loop *loop = conn->loop;
-    if (!x->plan.pool) {
-        exchange_answer(x);
+    if (!x->plan.pool) exchange_answer(x);
+    if (!x->plan.pool) { /* still: it was not deferred */
         conn->state = CONN_SEND;
         return STEP_ON;
     }

@@ -1,6 +1,7 @@
 /* One request and its answer. */
 #include "net/http_conn.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,15 @@ void exchange_refuse(Exchange *x, HttpRefusal why) {
     response_seal(&x->response);
 }
 
+bool request_may_block(const Request *request) {
+    return ((const Exchange *)request)->plan.pool;
+}
+
+void response_defer(Response *response) {
+    assert(!response->exchange->plan.pool && response->kind == RESPONSE_NONE);
+    response->exchange->plan.pool = true;
+}
+
 static void finish_stream(Exchange *x) {
     Err ignored; /* the connection remembers that it failed */
     Response *response = &x->response;
@@ -143,7 +153,9 @@ static void finish_stream(Exchange *x) {
 void exchange_answer(Exchange *x) {
     Conn *conn = x->conn;
     const HttpApp *app = &conn->loop->server->app;
+    bool deferrable = !x->plan.pool;
     app->answer(app->context, &x->request, &x->response);
+    if (deferrable && x->plan.pool) return;
     if (x->response.kind == RESPONSE_STREAM) return finish_stream(x);
     if (x->slow && !conn->failed)
         exchange_refuse(x, (HttpRefusal){408, "the request's body came too slowly"});

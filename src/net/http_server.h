@@ -58,8 +58,9 @@ typedef struct HttpApp {
     void *context;
     /* On an event thread, once the head is parsed. Must not block. */
     HttpPlan (*plan)(void *context, Request *request);
-    /* Makes the answer. Called once for a planned request, unless its body could not be gathered
-     * (too large, malformed, too slow, or the client was lost): then refuse() or nobody answers. */
+    /* Makes the answer. Called once for a planned request (response_defer: twice), unless its body
+     * could not be gathered (too large, malformed, too slow, or the client was lost): then refuse()
+     * or nobody answers. */
     void (*answer)(void *context, Request *request, Response *response);
     /* Turns a protocol error (400, 408, 413, 431, 501, 505 ...) into an answer's body. */
     void (*refuse)(void *context, Response *response, int status, const char *reason);
@@ -101,6 +102,8 @@ Str request_header(const Request *request, const char *name); /* empty when abse
 bool request_read(Request *request, void *buffer, size_t size, size_t *got, Err *err);
 /* True once the client has closed its side: nobody will read the answer. Cheap (one poll). */
 bool request_gone(Request *request);
+/* Whether this is a pool thread. */
+bool request_may_block(const Request *request);
 
 /* Response. Status and headers first, then exactly one of body, file or stream (or none). */
 void response_status(Response *response, int status);
@@ -120,5 +123,8 @@ bool response_stream(Response *response, const char *content_type, Err *err);
 bool response_stream_sized(Response *response, const char *content_type, uint64_t size, Err *err);
 bool response_write(Response *response, Bytes data, Err *err);
 void response_abort(Response *response);
+/* On an event thread, in place of an answer: making it may take long after all. answer() is called
+ * once more, on a pool thread. */
+void response_defer(Response *response);
 bool response_started(const Response *response); /* a stream's head has gone out */
 int response_status_of(const Response *response);

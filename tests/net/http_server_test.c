@@ -78,6 +78,10 @@ static void answer(void *context, Request *request, Response *response) {
     if (str_is(path, "/pool/little")) return pour(request, response, 100000);
     if (str_is(path, "/pool/gone")) return wait_gone(request, response);
     if (str_is(path, "/pool/slow")) usleep(300000);
+    if (str_is(path, "/later")) {
+        if (!request_may_block(request)) return response_defer(response);
+        usleep(100000);
+    }
     if (str_is(path, "/file") || str_is(path, "/pool/file")) return send_big_file(response);
     if (str_is(path, "/part")) {
         response_status(response, 206);
@@ -253,6 +257,22 @@ TEST("ten thousand pipelined requests are answered in order") {
         rest = str_slice(rest, at + 4, rest.len);
     }
     close(fd);
+    http_server_stop(&server, 1000);
+}
+
+TEST("an answer that would block is deferred to a pool thread, in its place among others") {
+    OWNED(arena_close) Arena arena = {0};
+    HttpServer *server = open_server();
+    int before = atomic_load(&done_count);
+    size_t first, second, third;
+    Str got = wire_ask(server, &arena,
+                       STR("GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
+                           "POST /later HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecond"
+                           "GET /third HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    CHECK(str_find(got, STR("/first"), &first) && str_find(got, STR("second"), &second) &&
+          str_find(got, STR("/third"), &third));
+    CHECK(first < second && second < third);
+    CHECK_INT(atomic_load(&done_count) - before, 3);
     http_server_stop(&server, 1000);
 }
 
