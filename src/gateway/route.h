@@ -87,6 +87,7 @@ Handler query_run;
 Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, index_post_refresh, vector_search;
+Handler index_put_rows, index_delete_rows, index_post_compact;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;

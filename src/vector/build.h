@@ -16,6 +16,7 @@ typedef struct Build {
     Bucket *bucket;
     Table *table;
     IndexEntry *previous; /* of a refresh: whose vectors are taken where texts are the same */
+    RowsView *fold;       /* of a fold: the rows of `previous` that are alive */
     int64_t embedded, reused;
     Embedder *embedder;
     IndexFileWriter writer;
@@ -38,6 +39,8 @@ bool build_run(Build *b, Err *err);
 #define BUILD_EMPTY(indexes_, job_)                                                                \
     { .indexes = (indexes_), .job = (job_), .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY }
 bool build_cancelled(void *build);
+/* The model and the statistics of b->previous, so that vectors that stay mean the same. */
+bool build_keep_statistics(Build *b, Err *err);
 /* Everything that a request can get wrong, before any work. */
 bool build_plan(Build *b, const IndexSpec *spec, Err *err);
 /* Reads the dataset: vectors go to the writer's first section, ids and texts to their files. */

@@ -125,15 +125,21 @@ static void text_add_u64(Text *out, uint64_t value) {
     text_add(out, (Str){(const char *)&value, sizeof value});
 }
 
-static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
-    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+/* A vector that is prepared, of b->stride floats. */
+static bool row_add(Build *b, const float *vector, Str id, uint32_t chunk, Str text, Err *err) {
     text_add(&b->chunks, (Str){(const char *)&chunk, sizeof chunk});
     text_add_u64(&b->id_ends, b->ids.size + id.len);
     text_add_u64(&b->text_ends, b->texts.size + text.len);
     b->count++;
     return temp_file_add(&b->ids, bytes_of(id), err) &&
            temp_file_add(&b->texts, bytes_of(text), err) &&
-           index_writer_add(&b->writer, (Bytes){(uint8_t *)vector, b->stride * sizeof(float)}, err);
+           index_writer_add(&b->writer, (Bytes){(const uint8_t *)vector, b->stride * sizeof(float)},
+                            err);
+}
+
+static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
+    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+    return row_add(b, vector, id, chunk, text, err);
 }
 
 static bool too_many(size_t count, Err *err) {
@@ -241,7 +247,28 @@ static bool take_vectors(Build *b, Err *err) {
                     SHOW(b->meta.vector_column), SHOW(b->meta.dataset));
 }
 
+static bool add_view_row(Build *b, const RowsView *view, size_t row, Err *err) {
+    if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
+    return row_add(b, rows_view_vector(view, row), rows_view_id(view, row),
+                   rows_view_chunk(view, row), rows_view_text(view, row), err);
+}
+
+#define LOOK_ROWS 4096 /* rows between looks at whether it is cancelled */
+
+static bool take_view(Build *b, const RowsView *view, Err *err) {
+    size_t rows = rows_view_rows(view);
+    for (size_t row = 0; row < rows; row++) {
+        if (row % LOOK_ROWS == 0 && build_cancelled(b))
+            return err_set(err, LH_CANCELLED, "cancelled");
+        bool alive = row < view->base_count ? rows_view_base_alive(view, row)
+                                            : rowset_has(&view->live, row - view->base_count);
+        if (alive && !add_view_row(b, view, row, err)) return false;
+    }
+    return true;
+}
+
 bool build_rows(Build *b, Err *err) {
+    if (b->fold) return take_view(b, b->fold, err);
     if (!b->embedder) return take_vectors(b, err);
     /* A refresh keeps the statistics, so that the vectors that stay mean the same. */
     return (b->previous || observe_texts(b, err)) && embed_texts(b, err);

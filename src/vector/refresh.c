@@ -3,9 +3,16 @@
  * files take the place of the old ones when meta.json is swapped; searches go on meanwhile. */
 #include "vector/build.h"
 
+bool build_keep_statistics(Build *b, Err *err) {
+    const Index *index = b->previous->index;
+    if (b->meta.model.len == 0) return true;
+    Bytes statistics = index->ops->embedder(index);
+    return embedder_open(b->meta.model, &b->embedder, err) &&
+           (statistics.size == 0 || embedder_load(b->embedder, statistics, err));
+}
+
 static bool refresh_plan(Build *b, Str name, Err *err) {
     const IndexMeta *meta = &b->previous->meta;
-    const Index *index = b->previous->index;
     b->meta = meta_copy(meta, &b->arena);
     b->metric = metric_of(meta->metric);
     b->meta.documents = b->meta.skipped = 0;
@@ -13,13 +20,8 @@ static bool refresh_plan(Build *b, Str name, Err *err) {
         !catalog_load(b->indexes->catalog, meta->dataset, 0, &b->table, err))
         return err_while(err, "refresh of '%.*s'", SHOW(name));
     b->meta.dataset_version = table_version(b->table);
-    if (meta->model.len == 0) {
-        b->meta.dimensions = 0; /* the dataset's vectors say it */
-        return true;
-    }
-    Bytes statistics = index->ops->embedder(index);
-    return embedder_open(meta->model, &b->embedder, err) &&
-           (statistics.size == 0 || embedder_load(b->embedder, statistics, err));
+    if (meta->model.len == 0) b->meta.dimensions = 0; /* the dataset's vectors say it */
+    return build_keep_statistics(b, err);
 }
 
 static void write_result(const Build *b, int64_t rows_before, Text *result) {

@@ -52,7 +52,10 @@ TEST("a batch reads back as it was written, of any bytes and lengths") {
     OWNED(text_close) Text text = {0};
     const float a[] = {1, -2.5f}, b[] = {0, 3e38f};
     Str deletes[] = {STR("gone"), STR("\0\xff")};
-    RowPut puts[] = {{STR("ÿ✓"), STR(""), 0, a}, {STR("d"), STR("line\nline"), 7, b}};
+    RowPut puts[] = {
+        {STR("ÿ✓"), STR(""),           0, a},
+        {STR("d"),     STR("line\nline"), 7, b}
+    };
     const RowBatch batch = {3, 9, 2, deletes, 2, puts, 2};
     RowBatch back;
     Err err = {0};
