@@ -106,6 +106,11 @@ static bool fold_run(Job *job, void *context, Text *result, Err *err) {
     return index_fold(fold->indexes, fold->index, job, result, err);
 }
 
+static bool upkeep_run(Job *job, void *context, Text *result, Err *err) {
+    const NameJob *upkeep = context;
+    return index_upkeep(upkeep->indexes, upkeep->index, job, result, err);
+}
+
 static bool post_name_job(App *app, Call *call, const char *kind, JobRun *run, Err *err) {
     OWNED(text_close) Text found = {0};
     if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
@@ -123,32 +128,32 @@ bool index_post_compact(App *app, Call *call, Err *err) {
 }
 
 /* What was put is durable already: where no job can be started now, the next put asks again. */
-static void start_fold(App *app, Str index) {
+static void start_upkeep(App *app, Str index) {
     OWNED(job_release) Job *job = NULL;
     Err err = {0};
-    if (!jobs_start(app->jobs, "compact index", fold_run, name_job(app, index), name_job_free, &job,
-                    &err))
-        log_warn("index '%.*s' is not compacted now: %s", SHOW(index), err.message);
+    if (!jobs_start(app->jobs, "index upkeep", upkeep_run, name_job(app, index), name_job_free,
+                    &job, &err))
+        log_warn("index '%.*s' has no upkeep now: %s", SHOW(index), err.message);
 }
 
-static bool answer_rows(App *app, Call *call, Text *result, bool fold) {
-    if (fold) start_fold(app, call->params[0]);
+static bool answer_rows(App *app, Call *call, Text *result, bool upkeep) {
+    if (upkeep) start_upkeep(app, call->params[0]);
     answer_json(call, 200, result);
     return true;
 }
 
 bool index_put_rows(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
-    bool fold = false;
-    return index_rows_put(app->indexes, call->params[0], call->body, &text, &fold, err) &&
-           answer_rows(app, call, &text, fold);
+    bool upkeep = false;
+    return index_rows_put(app->indexes, call->params[0], call->body, &text, &upkeep, err) &&
+           answer_rows(app, call, &text, upkeep);
 }
 
 bool index_delete_rows(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
-    bool fold = false;
-    return index_rows_delete(app->indexes, call->params[0], call->body, &text, &fold, err) &&
-           answer_rows(app, call, &text, fold);
+    bool upkeep = false;
+    return index_rows_delete(app->indexes, call->params[0], call->body, &text, &upkeep, err) &&
+           answer_rows(app, call, &text, upkeep);
 }
 
 static bool gone(void *context) {

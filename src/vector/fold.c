@@ -4,17 +4,23 @@
  * it again; only its small objects are joined. */
 #include "vector/build.h"
 
-#define FOLD_ROWS_MIN 2000     /* of the overlay; a search compares each of them */
-#define FOLD_SHARE 20          /* or a twentieth of the base */
-#define FOLD_AGAIN_US 60000000 /* between asking for one index */
+#define FOLD_ROWS_MIN 2000  /* of the overlay; a search compares each of them */
+#define FOLD_SHARE 20       /* or a twentieth of the base */
+#define LOG_OBJECTS_MAX 128 /* batches after which the log is merged */
+#define UPKEEP_US 60000000  /* between asking for one index, where the last time did not help */
 
-bool entry_wants_fold(Indexes *indexes, IndexEntry *entry) {
+static bool is_large(IndexEntry *entry) {
     OWNED(rows_view_release) RowsView *view = overlay_view(entry->overlay);
+    return view->count > MAX(FOLD_ROWS_MIN, view->base_count / FOLD_SHARE);
+}
+
+bool entry_wants_upkeep(Indexes *indexes, IndexEntry *entry) {
     int64_t now = clock_us();
-    if (view->count <= MAX(FOLD_ROWS_MIN, view->base_count / FOLD_SHARE) ||
-        now < atomic_load(&entry->fold_ask_us) || indexes_is_held(indexes, entry->meta.index))
+    bool merge = entry->rows_known >= entry->rows_merged + LOG_OBJECTS_MAX;
+    if ((!merge && !is_large(entry)) || now < entry->upkeep_us ||
+        indexes_is_held(indexes, entry->meta.index))
         return false;
-    atomic_store(&entry->fold_ask_us, now + FOLD_AGAIN_US);
+    entry->upkeep_us = now + UPKEEP_US;
     return true;
 }
 
@@ -48,6 +54,7 @@ static bool fold_run(Build *b, Str name, Text *result, Err *err) {
         b->meta.rows = (int64_t)b->fold->base_count;
     else if (!build_run(b, err))
         return false;
+    build_merge_log(b);
     write_result(b, result);
     return true;
 }
@@ -56,6 +63,35 @@ bool index_fold(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
     OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
     if (!indexes_hold(indexes, name, err)) return false;
     bool ok = fold_run(&b, name, result, err);
+    indexes_unreserve(indexes, name);
+    return ok;
+}
+
+/* What it merged counts from now on. */
+static void note_merged(IndexEntry *entry) {
+    pthread_mutex_lock(&entry->rows_lock);
+    entry->rows_merged = entry->rows_known;
+    entry->upkeep_us = 0;
+    pthread_mutex_unlock(&entry->rows_lock);
+}
+
+static bool upkeep_run(Build *b, Str name, Text *result, Err *err) {
+    if (!indexes_find(b->indexes, name, &b->previous, err)) return false;
+    if (is_large(b->previous)) {
+        index_entry_release(&b->previous);
+        return fold_run(b, name, result, err);
+    }
+    b->meta = meta_copy(&b->previous->meta, &b->arena);
+    note_merged(b->previous);
+    build_merge_log(b);
+    text_add(result, STR("{}"));
+    return true;
+}
+
+bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
+    OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
+    if (!indexes_hold(indexes, name, err)) return false;
+    bool ok = upkeep_run(&b, name, result, err);
     indexes_unreserve(indexes, name);
     return ok;
 }

@@ -26,6 +26,8 @@ void build_close(Build *b) {
     embedder_close(&b->embedder);
     table_release(&b->table);
     rows_view_release(&b->fold);
+    rows_view_release(&b->by_hand);
+    overlay_close(&b->log);
     index_entry_release(&b->previous);
     bucket_release(&b->bucket);
     arena_close(&b->arena);

@@ -55,7 +55,10 @@ static bool open_overlay(Indexes *indexes, IndexEntry *entry, Err *err) {
                                     .metric = metric_of(entry->meta.metric),
                                     .texts = entry->text};
     entry->rows_known = (uint64_t)entry->meta.rows_after;
-    return overlay_open(&options, &entry->overlay, err) && entry_follow(indexes, entry, err);
+    if (!overlay_open(&options, &entry->overlay, err) || !entry_follow(indexes, entry, err))
+        return false;
+    entry->rows_merged = entry->rows_known;
+    return true;
 }
 
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {

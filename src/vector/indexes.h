@@ -34,7 +34,8 @@ struct IndexEntry {
     pthread_mutex_t rows_lock;
     uint64_t rows_known;       /* the batch of the log that the overlay is at */
     atomic_llong rows_look_us; /* when to look at the log again, for what other servers wrote */
-    atomic_llong fold_ask_us;  /* when a put may ask for a fold again */
+    uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
+    int64_t upkeep_us;         /* when a put may ask for upkeep again */
 };
 
 struct Indexes {
@@ -92,8 +93,9 @@ bool entry_follow(Indexes *indexes, IndexEntry *entry, Err *err);
 /* The same where it was not done for a while and nobody is at it; what fails is said in the log and
  * tried again later. */
 void entry_look(Indexes *indexes, IndexEntry *entry);
-/* fold.c. Whether the overlay is so large that a fold should run, and none was asked for lately. */
-bool entry_wants_fold(Indexes *indexes, IndexEntry *entry);
+/* fold.c. Whether the overlay is so large, or the log so long, that index_upkeep should run, and it
+ * was not asked for lately. Under the entry's rows_lock. */
+bool entry_wants_upkeep(Indexes *indexes, IndexEntry *entry);
 pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name);
 /* Names the rows that the entry holds: another configuration leaves it, other rows change it. */
 static inline Str index_rows(const IndexEntry *entry) {

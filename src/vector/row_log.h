@@ -46,3 +46,6 @@ bool row_log_read(const RowLog *log, const RowObject *object, Arena *arena, RowB
                   Err *err);
 /* Writes the batch as what stands for its range, then removes the objects within that range. */
 bool row_log_replace(const RowLog *log, const RowBatch *merged, Err *err);
+/* row_merge.c. Joins the last objects into one where they are many; *merged says how many were.
+ * LH_MISSING when another server is at it. */
+bool row_log_merge(const RowLog *log, size_t dimensions, size_t *merged, Err *err);

@@ -74,7 +74,7 @@ typedef struct RowsRequest {
     RowBatch batch;
     OverlayChange change;
     size_t rows_cap;
-    bool fold; /* the overlay has grown so large that it should be folded */
+    bool upkeep;
 } RowsRequest;
 
 static void request_close(RowsRequest *request) {
@@ -106,9 +106,9 @@ static bool append(RowsRequest *request, Err *err) {
     Applying applying = {.overlay = entry->overlay};
     pthread_mutex_lock(&entry->rows_lock);
     bool ok = row_log_append(&log.log, &request->batch, &entry->rows_known, apply, &applying, err);
+    request->upkeep = ok && entry_wants_upkeep(request->indexes, entry);
     pthread_mutex_unlock(&entry->rows_lock);
     request->change = applying.change;
-    request->fold = ok && entry_wants_fold(request->indexes, entry);
     return ok;
 }
 
@@ -295,7 +295,7 @@ static void write_result(const RowsRequest *request, const char *what, size_t co
     jw_end(&w);
 }
 
-bool index_rows_put(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *fold,
+bool index_rows_put(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *upkeep,
                     Err *err) {
     OWNED(request_close) RowsRequest request = {.indexes = indexes};
     if (!indexes_find(indexes, name, &request.entry, err) ||
@@ -303,7 +303,7 @@ bool index_rows_put(Indexes *indexes, Str name, const RowsSpec *spec, Text *resu
         !request_run(&request, err))
         return false;
     write_result(&request, "upserted", request.change.upserted, result);
-    *fold = request.fold;
+    *upkeep = request.upkeep;
     return true;
 }
 
@@ -326,13 +326,13 @@ static bool read_ids(RowsRequest *request, const Json *list, Err *err) {
     return true;
 }
 
-bool index_rows_delete(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *fold,
+bool index_rows_delete(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *upkeep,
                        Err *err) {
     OWNED(request_close) RowsRequest request = {.indexes = indexes};
     if (!indexes_find(indexes, name, &request.entry, err) ||
         !read_ids(&request, spec->doc_ids, err) || !request_run(&request, err))
         return false;
     write_result(&request, "deleted", request.change.deleted, result);
-    *fold = request.fold;
+    *upkeep = request.upkeep;
     return true;
 }
