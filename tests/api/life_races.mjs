@@ -14,14 +14,14 @@ await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'notes', datas
 await call(server, 'PUT', '/vectors/evals/notes/e', { sample: 5 })
 const at = '/vectors/indexes/notes'
 const search = more => call(server, 'POST', '/vectors/search', { index: 'notes', k: 5, rows: false, ...more })
-const until = Date.now() + seconds * 1000
+let until = Date.now() + seconds * 1000
 const done = {}
 
 // The work again and again; an index that another change holds is asked again later.
 async function repeat(name, step) {
   done[name] = 0
   for (let i = 0; Date.now() < until; i++) {
-    const answer = await step(i)
+    const answer = await step(i).catch(error => { until = 0; throw error })
     if (answer?.status === 409 && answer.json.code === 'index_busy') await new Promise(resolve => setTimeout(resolve, 20))
     else if (answer && answer.status >= 300) throw new Error(`${name}: ${answer.status} ${answer.text}`)
     else done[name]++
@@ -71,14 +71,20 @@ async function holdsAll(what) {
 
 await check('searches, puts, deletes, refreshes, folds and promotions do not get in one another\'s way', async () => {
   const busy = async path => call(server, 'POST', path)
-  await Promise.all([
+  let trial
+  const all = await Promise.allSettled([
     repeat('search', searching), repeat('more searches', i => searching(i * 7 + 3)),
     ...writers.map(writer => repeat(writer.name, i => writer.step(i))),
-    repeat('fold', () => busy(`${at}/compact?wait=true`)),
+    repeat('fold', async () => {
+      await new Promise(resolve => setTimeout(resolve, 200)) // the others' turn
+      return busy(`${at}/compact?wait=true`)
+    }),
     repeat('refresh', async i => { await ingest(i + 1); return busy(`${at}/refresh?wait=true`) }),
     repeat('promotion', async i => {
-      const trial = await call(server, 'POST', '/vectors/trials/notes', { eval: 'e', config: { m: 4 + i % 3 * 4 } })
-      return trial.status < 300 ? call(server, 'POST', '/vectors/promotions/notes', { trial: trial.json.trial }) : trial
+      trial ??= (await call(server, 'POST', '/vectors/trials/notes', { eval: 'e', config: { m: 4 + i % 3 * 4 } })).json.trial
+      const answer = await call(server, 'POST', '/vectors/promotions/notes', { trial })
+      if (answer.status !== 409) trial = null
+      return answer
     }),
     repeat('reading', async () => {
       const answers = await Promise.all([at, '/vectors/indexes', '/metrics', '/vectors/promotions/notes'].map(path => call(server, 'GET', path)))
@@ -86,6 +92,8 @@ await check('searches, puts, deletes, refreshes, folds and promotions do not get
       return answers.find(answer => answer.status >= 300)
     }),
   ])
+  const failed = all.find(result => result.status === 'rejected')
+  if (failed) throw failed.reason
   console.log(`     ${JSON.stringify(done)}`)
   for (const [name, times] of Object.entries(done)) truth(times > 0, `${name} never got through`)
 })
