@@ -20,6 +20,8 @@ RouteCounts *gateway_counts(Gateway *gateway, const Route *route) {
     return &gateway->counts[route ? (size_t)(route - routes) : route_count];
 }
 
+#define BRIEF_BODY_MAX (512 << 10) /* read on an event thread; longer ones on the pool */
+
 /* What plan() finds out and answer() uses. */
 typedef struct Matched {
     const Route *route;
@@ -27,12 +29,26 @@ typedef struct Matched {
     unsigned allowed;
 } Matched;
 
-static bool may_block(const Gateway *gateway, const Matched *matched, Arena *arena) {
+static bool read_may_block(const Gateway *gateway, const Matched *matched, Arena *arena) {
     Str bucket;
     Err ignored;
-    if (matched->route->kind != ROUTE_READ) return matched->route->kind != ROUTE_QUICK;
     return !url_decode(matched->params[0], arena, &bucket, &ignored) ||
            !buckets_read_is_local(gateway->app->buckets, bucket);
+}
+
+static bool may_block(const Gateway *gateway, const Matched *matched, const Request *request) {
+    switch (matched->route->kind) {
+    case ROUTE_QUICK:
+        return false;
+    case ROUTE_READ:
+        return read_may_block(gateway, matched, request->arena);
+    case ROUTE_BRIEF:
+        return request->content_length < 0 || request->content_length > BRIEF_BODY_MAX;
+    case ROUTE_POOL:
+    case ROUTE_STREAM:
+        break;
+    }
+    return true;
 }
 
 static HttpPlan plan(void *context, Request *request) {
@@ -40,7 +56,7 @@ static HttpPlan plan(void *context, Request *request) {
     matched->route = route_find(request->method, request->path, matched->params, &matched->allowed);
     request->matched = matched;
     if (!matched->route) return (HttpPlan){.body_max = ROUTE_BODY_MAX};
-    return (HttpPlan){.pool = may_block(context, matched, request->arena),
+    return (HttpPlan){.pool = may_block(context, matched, request),
                       .stream_body = matched->route->kind == ROUTE_STREAM,
                       .body_max = matched->route->kind == ROUTE_STREAM ? 0 : ROUTE_BODY_MAX};
 }

@@ -75,32 +75,85 @@ bool index_post(App *app, Call *call, Err *err) {
     return answer_job(app, call, "index", index_job_run, job, index_job_free, 201, err);
 }
 
-typedef struct RefreshJob {
+/* A job that takes the name of an index and nothing else. */
+typedef struct NameJob {
     Indexes *indexes;
     Arena arena;
     Str index;
-} RefreshJob;
+} NameJob;
 
-static void refresh_free(void *context) {
-    RefreshJob *refresh = context;
-    arena_close(&refresh->arena);
-    free(refresh);
+static void name_job_free(void *context) {
+    NameJob *job = context;
+    arena_close(&job->arena);
+    free(job);
+}
+
+static NameJob *name_job(App *app, Str index) {
+    NameJob *job = calloc(1, sizeof *job);
+    if (!job) abort();
+    job->indexes = app->indexes;
+    job->index = arena_copy(&job->arena, index);
+    return job;
 }
 
 static bool refresh_run(Job *job, void *context, Text *result, Err *err) {
-    RefreshJob *refresh = context;
+    const NameJob *refresh = context;
     return index_refresh(refresh->indexes, refresh->index, job, result, err);
 }
 
-bool index_post_refresh(App *app, Call *call, Err *err) {
+static bool fold_run(Job *job, void *context, Text *result, Err *err) {
+    const NameJob *fold = context;
+    return index_fold(fold->indexes, fold->index, job, result, err);
+}
+
+static bool upkeep_run(Job *job, void *context, Text *result, Err *err) {
+    const NameJob *upkeep = context;
+    return index_upkeep(upkeep->indexes, upkeep->index, job, result, err);
+}
+
+static bool post_name_job(App *app, Call *call, const char *kind, JobRun *run, Err *err) {
     OWNED(text_close) Text found = {0};
     if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
         return false;
-    RefreshJob *refresh = calloc(1, sizeof *refresh);
-    if (!refresh) abort();
-    refresh->indexes = app->indexes;
-    refresh->index = arena_copy(&refresh->arena, call->params[0]);
-    return answer_job(app, call, "refresh", refresh_run, refresh, refresh_free, 200, err);
+    return answer_job(app, call, kind, run, name_job(app, call->params[0]), name_job_free, 200,
+                      err);
+}
+
+bool index_post_refresh(App *app, Call *call, Err *err) {
+    return post_name_job(app, call, "refresh", refresh_run, err);
+}
+
+bool index_post_compact(App *app, Call *call, Err *err) {
+    return post_name_job(app, call, "compact index", fold_run, err);
+}
+
+/* What was put is durable already: where no job can be started now, the next put asks again. */
+static void start_upkeep(App *app, Str index) {
+    OWNED(job_release) Job *job = NULL;
+    Err err = {0};
+    if (!jobs_start(app->jobs, "index upkeep", upkeep_run, name_job(app, index), name_job_free,
+                    &job, &err))
+        log_warn("index '%.*s' has no upkeep now: %s", SHOW(index), err.message);
+}
+
+static bool answer_rows(App *app, Call *call, Text *result, bool upkeep) {
+    if (upkeep) start_upkeep(app, call->params[0]);
+    answer_json(call, 200, result);
+    return true;
+}
+
+bool index_put_rows(App *app, Call *call, Err *err) {
+    OWNED(text_close) Text text = {0};
+    bool upkeep = false;
+    return index_rows_put(app->indexes, call->params[0], call->body, &text, &upkeep, err) &&
+           answer_rows(app, call, &text, upkeep);
+}
+
+bool index_delete_rows(App *app, Call *call, Err *err) {
+    OWNED(text_close) Text text = {0};
+    bool upkeep = false;
+    return index_rows_delete(app->indexes, call->params[0], call->body, &text, &upkeep, err) &&
+           answer_rows(app, call, &text, upkeep);
 }
 
 static bool gone(void *context) {
@@ -145,7 +198,21 @@ static bool search_raw(App *app, Call *call, Err *err) {
     return true;
 }
 
+static bool is_brief(App *app, Call *call) {
+    const Search *search = call->body ? call->body : call->query;
+    int64_t dimensions;
+    Err ignored;
+    if (call->body) return index_search_is_brief(app->indexes, search, 1);
+    return index_dimensions(app->indexes, search->index, &dimensions, &ignored) &&
+           index_search_is_brief(app->indexes, search,
+                                 call->request->body.size / sizeof(float) / (size_t)dimensions);
+}
+
 bool vector_search(App *app, Call *call, Err *err) {
+    if (!request_may_block(call->request) && !is_brief(app, call)) {
+        response_defer(call->response);
+        return true;
+    }
     if (!call->body) return search_raw(app, call, err);
     if (call->request->query.len)
         return err_code(err, LH_INVALID, "unknown_parameter",

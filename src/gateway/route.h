@@ -14,6 +14,7 @@ typedef bool Handler(App *app, Call *call, Err *err);
 typedef enum RouteKind {
     ROUTE_QUICK,  /* never blocks: answered on the event thread */
     ROUTE_READ,   /* of an object: quick when its bucket is on this machine, else on the pool */
+    ROUTE_BRIEF,  /* on the event thread, unless its handler defers it */
     ROUTE_POOL,   /* may block; the body, if any, is JSON */
     ROUTE_STREAM, /* reads its body piece by piece */
 } RouteKind;
@@ -87,6 +88,7 @@ Handler query_run;
 Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, index_post_refresh, vector_search;
+Handler index_put_rows, index_delete_rows, index_post_compact;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;

@@ -56,6 +56,9 @@ const Route routes[] = {
     {HTTP_GET,    "/vectors/indexes/{index}", index_get,     "one index", ROUTE_POOL},
     {HTTP_DELETE, "/vectors/indexes/{index}", index_delete,  "delete an index", ROUTE_POOL},
     {HTTP_POST,   "/vectors/indexes/{index}/refresh", index_post_refresh, "bring an index to its dataset's version", ROUTE_POOL, .job = true},
+    {HTTP_PUT,    "/vectors/indexes/{index}/rows", index_put_rows, "put rows into an index, each in place of what its document has", ROUTE_POOL, BODY(rows_put_options, RowsSpec)},
+    {HTTP_DELETE, "/vectors/indexes/{index}/rows", index_delete_rows, "delete documents from an index", ROUTE_POOL, BODY(rows_delete_options, RowsSpec)},
+    {HTTP_POST,   "/vectors/indexes/{index}/compact", index_post_compact, "build an index anew with what was put and deleted since", ROUTE_POOL, .job = true},
     {HTTP_GET,    "/vectors/evals/{index}",        eval_list,   "eval sets of an index", ROUTE_POOL},
     {HTTP_GET,    "/vectors/evals/{index}/{name}", eval_get,    "an eval set: queries and exact answers", ROUTE_POOL},
     {HTTP_PUT,    "/vectors/evals/{index}/{name}", eval_put,    "make an eval set of queries, or of a sample of the index's rows", ROUTE_POOL, BODY(eval_options, EvalSpec)},
@@ -71,7 +74,7 @@ const Route routes[] = {
     {HTTP_POST,   "/vectors/agent/enqueue/{index}", agent_post_enqueue, "let the agent tune an index next", ROUTE_POOL},
     {HTTP_POST,   "/vectors/agent/pause",           agent_post_pause,   "stop the agent, and the trial that it runs", ROUTE_POOL},
     {HTTP_POST,   "/vectors/agent/resume",          agent_post_resume,  "let it go on", ROUTE_POOL},
-    {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_POOL, BODY(search_options, Search), QUERY(search_query, Search)},
+    {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_BRIEF, BODY(search_options, Search), QUERY(search_query, Search)},
     {0},
 };
 /* clang-format on */

@@ -129,8 +129,9 @@ bool file_reads_hook_library(void *function, Err *err);
 
 /* sandbox.c */
 bool sandbox_first(Engine *engine, Err *err);
-/* Whether the newest sandbox may read below `directory`. */
-bool sandbox_covers(Engine *engine, Str directory);
+/* Whether it may read below `directory`. */
+bool sandbox_covers(const Sandbox *sandbox, Str directory);
+/* A newer sandbox for those directories as well, unless the newest has them. */
 bool sandbox_widen(Engine *engine, const Str *directories, size_t count, Err *err);
 bool conn_acquire(Engine *engine, Conn **out, Err *err);
 /* `broken`: an internal error of DuckDB spoils the whole instance; the next query gets a new one.
@@ -192,7 +193,7 @@ typedef struct Source {
 } Source;
 typedef struct Plan {
     Engine *engine;
-    bool sandboxed;
+    const Sandbox *sandbox; /* of the connection that it runs on; NULL: trusted */
     const Json *as_of;
     Arena *arena;
     Source *sources;

@@ -78,7 +78,7 @@ static duckdb_value text_value(Str text) {
 static void note_directory(Plan *plan, Str directory) {
     for (size_t i = 0; i < plan->uncovered_len; i++)
         if (str_equal(plan->uncovered[i], directory)) return;
-    if (sandbox_covers(plan->engine, directory)) return;
+    if (sandbox_covers(plan->sandbox, directory)) return;
     plan->uncovered[plan->uncovered_len++] = directory;
 }
 
@@ -114,7 +114,7 @@ static bool hold_files(Plan *plan, Source *source, const DataFile *files, size_t
 
 /* In a sandbox the bucket's warehouse must be open to it; the read cache always is. */
 static void note_warehouse(Plan *plan, const Source *source, const DataFile *first) {
-    if (!plan->sandboxed || !store_abilities(bucket_store(source->bucket)).local) return;
+    if (!plan->sandbox || !store_abilities(bucket_store(source->bucket)).local) return;
     Str path = str_from(local_file_path(source->held[0]));
     Str root = str_slice(path, 0, path.len - first->key.len);
     note_directory(plan, arena_print(plan->arena, "%.*swarehouse/", SHOW(root)));

@@ -222,9 +222,9 @@ static bool open_sandboxed(Rows *rows, const Query *query, Err *err) {
     OWNED(text_close) Text sql = {0};
     Shape shape = {0};
     bool small = false;
-    rows->plan.sandboxed = true;
     for (int tries = 0;; tries++) {
         if (!conn_acquire(rows->engine, &rows->conn, err)) return false;
+        rows->plan.sandbox = rows->conn->sandbox;
         watch(rows, rows->conn->handle);
         if (tries == 0) {
             if (!policy_pass(rows->engine->passed, rows->conn, query->sql, &sql, &shape, err))

@@ -75,17 +75,10 @@ static Sandbox *let_go(Sandbox *sandbox) {
     return --sandbox->holders == 0 ? sandbox : NULL;
 }
 
-static bool is_covered(const Sandbox *sandbox, Str directory) {
+bool sandbox_covers(const Sandbox *sandbox, Str directory) {
     for (size_t i = 0; i < sandbox->directory_count; i++)
         if (str_equal(sandbox->directories[i], directory)) return true;
     return false;
-}
-
-bool sandbox_covers(Engine *engine, Str directory) {
-    pthread_mutex_lock(&engine->lock);
-    bool covered = is_covered(engine->sandbox, directory);
-    pthread_mutex_unlock(&engine->lock);
-    return covered;
 }
 
 static Str *add_directories(const Sandbox *sandbox, const Str *more, size_t more_count,
@@ -94,7 +87,7 @@ static Str *add_directories(const Sandbox *sandbox, const Str *more, size_t more
     Str *all = arena_array(arena, Str, old + more_count);
     for (size_t i = 0; i < old; i++) all[(*count)++] = sandbox->directories[i];
     for (size_t i = 0; i < more_count; i++)
-        if (!sandbox || !is_covered(sandbox, more[i])) all[(*count)++] = more[i];
+        if (!sandbox || !sandbox_covers(sandbox, more[i])) all[(*count)++] = more[i];
     return all;
 }
 
@@ -115,6 +108,10 @@ bool sandbox_widen(Engine *engine, const Str *directories, size_t count, Err *er
     size_t all_count = 0;
     pthread_mutex_lock(&engine->lock);
     Str *all = add_directories(engine->sandbox, directories, count, &arena, &all_count);
+    if (count && engine->sandbox && all_count == engine->sandbox->directory_count) {
+        pthread_mutex_unlock(&engine->lock); /* another query was quicker */
+        return true;
+    }
     bool ok = sandbox_open(engine, all, all_count, &wider, err);
     old = ok && engine->sandbox ? let_go(engine->sandbox) : NULL;
     if (ok) engine->sandbox = wider;

@@ -16,6 +16,9 @@ typedef struct Build {
     Bucket *bucket;
     Table *table;
     IndexEntry *previous; /* of a refresh: whose vectors are taken where texts are the same */
+    RowsView *fold;       /* of a fold: the rows of `previous` that are alive */
+    Overlay *log;         /* of a refresh: all that was ever put and deleted by hand, and ... */
+    RowsView *by_hand;    /* ... the end of it, which the dataset's documents give way to */
     int64_t embedded, reused;
     Embedder *embedder;
     IndexFileWriter writer;
@@ -38,6 +41,10 @@ bool build_run(Build *b, Err *err);
 #define BUILD_EMPTY(indexes_, job_)                                                                \
     { .indexes = (indexes_), .job = (job_), .ids = TEMP_FILE_EMPTY, .texts = TEMP_FILE_EMPTY }
 bool build_cancelled(void *build);
+/* The model and the statistics of b->previous, so that vectors that stay mean the same. */
+bool build_keep_statistics(Build *b, Err *err);
+/* Joins what can be joined in the log of its rows; what fails is said in the log and left. */
+void build_merge_log(Build *b);
 /* Everything that a request can get wrong, before any work. */
 bool build_plan(Build *b, const IndexSpec *spec, Err *err);
 /* Reads the dataset: vectors go to the writer's first section, ids and texts to their files. */

@@ -125,15 +125,21 @@ static void text_add_u64(Text *out, uint64_t value) {
     text_add(out, (Str){(const char *)&value, sizeof value});
 }
 
-static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
-    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+/* A vector that is prepared, of b->stride floats. */
+static bool row_add(Build *b, const float *vector, Str id, uint32_t chunk, Str text, Err *err) {
     text_add(&b->chunks, (Str){(const char *)&chunk, sizeof chunk});
     text_add_u64(&b->id_ends, b->ids.size + id.len);
     text_add_u64(&b->text_ends, b->texts.size + text.len);
     b->count++;
     return temp_file_add(&b->ids, bytes_of(id), err) &&
            temp_file_add(&b->texts, bytes_of(text), err) &&
-           index_writer_add(&b->writer, (Bytes){(uint8_t *)vector, b->stride * sizeof(float)}, err);
+           index_writer_add(&b->writer, (Bytes){(const uint8_t *)vector, b->stride * sizeof(float)},
+                            err);
+}
+
+static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
+    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+    return row_add(b, vector, id, chunk, text, err);
 }
 
 static bool too_many(size_t count, Err *err) {
@@ -155,11 +161,18 @@ static bool batch_write(Batch *batch, Err *err) {
     return true;
 }
 
+/* Put or deleted by hand: the dataset does not decide on it. */
+static bool is_by_hand(const Build *b, Str id) {
+    size_t at;
+    return b->by_hand && rows_view_find(b->by_hand, id, &at);
+}
+
 /* One row of the dataset: its chunks join the batch. A row without an id or a text is skipped. */
 static void add_document(Batch *batch, const Rows *rows, size_t row) {
     Build *b = batch->build;
     uint32_t chunk = 0;
     Str text;
+    if (!rows_is_null(rows, 0, row) && is_by_hand(b, rows_text(rows, 0, row))) return;
     if (!rows_is_null(rows, 0, row) && !rows_is_null(rows, 1, row)) {
         Chunker chunks = chunker(rows_text(rows, 1, row), &b->meta.chunk);
         while (chunk_next(&chunks, &text)) batch_add(batch, rows_text(rows, 0, row), chunk++, text);
@@ -211,6 +224,7 @@ static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
     const float *vector = rows_floats(rows, 1, row, &len);
     if (b->meta.dimensions == 0) b->meta.dimensions = (int64_t)len;
     if (!vector_check(vector, len, (size_t)b->meta.dimensions, id, err)) return false;
+    if (is_by_hand(b, id)) return true;
     if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
     b->stride = stride_of(len);
     rows_reserve(b, 1);
@@ -236,13 +250,50 @@ static bool take_vectors(Build *b, Err *err) {
         for (size_t i = 0; i < count; i++)
             if (!take_vector(b, rows, i, err)) return false;
     }
-    return b->count > 0 ||
-           err_code(err, LH_IMPOSSIBLE, "no_vectors", "column '%.*s' of '%.*s' holds no vector",
-                    SHOW(b->meta.vector_column), SHOW(b->meta.dataset));
+    return true;
+}
+
+static bool add_view_row(Build *b, const RowsView *view, size_t row, Err *err) {
+    if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
+    return row_add(b, rows_view_vector(view, row), rows_view_id(view, row),
+                   rows_view_chunk(view, row), rows_view_text(view, row), err);
+}
+
+#define LOOK_ROWS 4096 /* rows between looks at whether it is cancelled */
+
+static bool take_view(Build *b, const RowsView *view, Err *err) {
+    size_t rows = rows_view_rows(view);
+    for (size_t row = 0; row < rows; row++) {
+        if (row % LOOK_ROWS == 0 && build_cancelled(b))
+            return err_set(err, LH_CANCELLED, "cancelled");
+        bool alive = row < view->base_count ? rows_view_base_alive(view, row)
+                                            : rowset_has(&view->live, row - view->base_count);
+        if (alive && !add_view_row(b, view, row, err)) return false;
+    }
+    return true;
+}
+
+/* What was put by hand, after the dataset's rows. */
+static bool take_by_hand(Build *b, Err *err) {
+    const RowsView *view = b->by_hand;
+    int64_t dimensions = view->live.count ? (int64_t)b->log->options.dimensions : 0;
+    if (dimensions && b->meta.dimensions && b->meta.dimensions != dimensions)
+        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                        "the dataset's vectors have %lld numbers now, rows put into index '%.*s' "
+                        "have %lld: delete these, or make another index",
+                        (long long)b->meta.dimensions, SHOW(b->meta.index), (long long)dimensions);
+    if (dimensions) b->meta.dimensions = dimensions, b->stride = stride_of((size_t)dimensions);
+    b->meta.documents += (int64_t)view->live_documents;
+    return take_view(b, view, err);
 }
 
 bool build_rows(Build *b, Err *err) {
-    if (!b->embedder) return take_vectors(b, err);
+    if (b->fold) return take_view(b, b->fold, err);
     /* A refresh keeps the statistics, so that the vectors that stay mean the same. */
-    return (b->previous || observe_texts(b, err)) && embed_texts(b, err);
+    bool ok = b->embedder ? (b->previous || observe_texts(b, err)) && embed_texts(b, err)
+                          : take_vectors(b, err);
+    if (!ok || (b->by_hand && !take_by_hand(b, err))) return false;
+    return b->meta.dimensions > 0 ||
+           err_code(err, LH_IMPOSSIBLE, "no_vectors", "column '%.*s' of '%.*s' holds no vector",
+                    SHOW(b->meta.vector_column), SHOW(b->meta.dataset));
 }

@@ -55,11 +55,8 @@ uint32_t doc_table_next(const DocTable *table, uint32_t row) {
 }
 
 void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set) {
-    for (uint32_t row = doc_table_first(table, doc_id); row != GRAPH_NONE; row = table->next[row]) {
-        uint64_t bit = (uint64_t)1 << (row % 64);
-        set->count += !(set->bits[row / 64] & bit);
-        set->bits[row / 64] |= bit;
-    }
+    for (uint32_t row = doc_table_first(table, doc_id); row != GRAPH_NONE; row = table->next[row])
+        rowset_add(set, row);
 }
 
 const DocTable *index_entry_docs(IndexEntry *entry) {

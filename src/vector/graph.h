@@ -84,6 +84,18 @@ typedef struct RowSet {
 static inline bool rowset_has(const RowSet *set, size_t row) {
     return !set || (set->bits[row / 64] >> (row % 64) & 1);
 }
+static inline void rowset_add(RowSet *set, size_t row) {
+    uint64_t bit = (uint64_t)1 << (row % 64);
+    set->count += !(set->bits[row / 64] & bit);
+    set->bits[row / 64] |= bit;
+}
+static inline bool rowset_remove(RowSet *set, size_t row) { /* whether it was there */
+    uint64_t bit = (uint64_t)1 << (row % 64);
+    bool was = set->bits[row / 64] & bit;
+    set->bits[row / 64] &= ~bit;
+    set->count -= was;
+    return was;
+}
 
 typedef struct GraphQuery {
     const float *vector; /* vectors.stride floats */

@@ -36,6 +36,7 @@ typedef struct IndexRewrite {
 
 typedef struct IndexOps {
     const char *name; /* the vector_backend it serves */
+    bool in_memory;   /* a search reads no file, once it has been asked for a while */
     bool (*open)(const char *path, Index **out, Err *err);
     bool (*rewrite)(const Index *index, const IndexRewrite *rewrite, Err *err);
     /* Up to k best rows, best first, into hits; query is prepared and has index->stride floats. */

@@ -25,6 +25,9 @@ void build_close(Build *b) {
     free(b->rows);
     embedder_close(&b->embedder);
     table_release(&b->table);
+    rows_view_release(&b->fold);
+    rows_view_release(&b->by_hand);
+    overlay_close(&b->log);
     index_entry_release(&b->previous);
     bucket_release(&b->bucket);
     arena_close(&b->arena);
@@ -221,7 +224,7 @@ static bool publish(Build *b, Err *err) {
     /* After an unknown outcome meta.json may be there: what it names is kept. */
     if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
     if (!ok) return false;
-    indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta));
+    if (!indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta), err)) return false;
     if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
     return true;
 }
@@ -239,7 +242,10 @@ bool build_run(Build *b, Err *err) {
     b->meta.build = b->meta.vectors = arena_copy(&b->arena, str_from(build));
     b->meta.rows = (int64_t)b->count;
     b->meta.updated_ms = clock_now_ms();
-    if (!b->previous) b->meta.created_ms = b->meta.updated_ms;
+    if (!b->previous) {
+        b->meta.created_ms = b->meta.updated_ms;
+        b->meta.row_log = b->meta.build;
+    }
     bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&
               write_sections(b, vectors, ids, texts, err) &&
               write_parquet(b, vectors, ids, texts, err) && write_text(b, texts, err);

@@ -87,6 +87,7 @@ static bool hnsw_rewrite(const Index *index, const IndexRewrite *rewrite, Err *e
 }
 
 static const IndexOps hnsw_ops = {.name = "parquet",
+                                  .in_memory = true,
                                   .open = index_hnsw_open,
                                   .rewrite = hnsw_rewrite,
                                   .search = hnsw_search,

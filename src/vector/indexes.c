@@ -10,11 +10,13 @@
 #define META_SIZE_MAX (1 << 20)
 
 static void entry_free(IndexEntry *entry) {
+    overlay_close(&entry->overlay);
     doc_table_close(&entry->docs);
     embedder_close(&entry->embedder);
     text_index_close(&entry->text);
     index_close(&entry->index);
     pthread_mutex_destroy(&entry->lock);
+    pthread_mutex_destroy(&entry->rows_lock);
     arena_close(&entry->arena);
     free(entry);
 }
@@ -47,6 +49,18 @@ static bool open_text(Store *store, IndexEntry *entry, Err *err) {
            err_set(err, LH_CORRUPT, "the text index has other rows than the index");
 }
 
+static bool open_overlay(Indexes *indexes, IndexEntry *entry, Err *err) {
+    const OverlayOptions options = {.entry = entry,
+                                    .dimensions = entry->index->dimensions,
+                                    .metric = metric_of(entry->meta.metric),
+                                    .texts = entry->text};
+    entry->rows_known = (uint64_t)entry->meta.rows_after;
+    if (!overlay_open(&options, &entry->overlay, err) || !entry_follow(indexes, entry, err))
+        return false;
+    entry->rows_merged = entry->rows_known;
+    return true;
+}
+
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
@@ -54,7 +68,8 @@ static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
            store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
            index_hnsw_open(local_file_path(file), &entry->index, err) &&
-           open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);
+           open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err) &&
+           open_overlay(indexes, entry, err);
 }
 
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {
@@ -63,8 +78,10 @@ IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {
     if (!entry) abort();
     atomic_init(&entry->holders, 1);
     pthread_mutex_init(&entry->lock, NULL);
+    pthread_mutex_init(&entry->rows_lock, NULL);
     entry->meta = meta_copy(meta, &entry->arena);
     if (!entry_load(indexes, entry, &err)) {
+        overlay_close(&entry->overlay);
         index_close(&entry->index);
         entry->broken = err;
         log_error("index '%.*s' cannot be opened: %s", SHOW(meta->index), err.message);
@@ -157,6 +174,13 @@ bool indexes_hold(Indexes *indexes, Str name, Err *err) {
     return ok;
 }
 
+bool indexes_is_held(Indexes *indexes, Str name) {
+    pthread_rwlock_rdlock(&indexes->lock);
+    bool held = is_building(indexes, name);
+    pthread_rwlock_unlock(&indexes->lock);
+    return held;
+}
+
 void indexes_unreserve(Indexes *indexes, Str name) {
     pthread_rwlock_wrlock(&indexes->lock);
     for (size_t i = 0; i < indexes->building_count; i++)
@@ -181,7 +205,7 @@ static void entries_insert(Indexes *indexes, size_t at, IndexEntry *entry) {
     indexes->entry_count++;
 }
 
-void indexes_publish(Indexes *indexes, IndexEntry *entry) {
+static void list_entry(Indexes *indexes, IndexEntry *entry) {
     IndexEntry *old = NULL;
     bool found;
     pthread_rwlock_wrlock(&indexes->lock);
@@ -194,6 +218,16 @@ void indexes_publish(Indexes *indexes, IndexEntry *entry) {
     }
     pthread_rwlock_unlock(&indexes->lock);
     index_entry_release(&old);
+}
+
+bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err) {
+    pthread_mutex_t *lock = indexes_row_lock(indexes, entry->meta.index);
+    pthread_mutex_lock(lock);
+    bool ok = !entry->index || entry_follow(indexes, entry, err);
+    if (ok) list_entry(indexes, entry);
+    pthread_mutex_unlock(lock);
+    if (!ok) index_entry_release(&entry);
+    return ok;
 }
 
 static bool index_changed(Str index, Err *err) {
@@ -242,7 +276,7 @@ static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory)
         return;
     }
     meta.bucket = bucket;
-    indexes_publish(indexes, index_entry_open(indexes, &meta));
+    list_entry(indexes, index_entry_open(indexes, &meta));
 }
 
 static bool load_bucket(Indexes *indexes, Str name, Err *err) {
@@ -270,6 +304,7 @@ bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **
     *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine};
     indexes->build_bytes_max = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
     pthread_rwlock_init(&indexes->lock, NULL);
+    for (size_t i = 0; i < ROW_LOCKS; i++) pthread_mutex_init(&indexes->row_locks[i], NULL);
     Str *names = bucket_names(buckets, &arena, &count);
     for (size_t i = 0; i < count; i++) {
         Err why = {0}; /* a bucket that is down does not stop the server */
@@ -289,6 +324,7 @@ void indexes_close(Indexes **indexes) {
     for (size_t i = 0; i < (*indexes)->entry_count; i++)
         index_entry_release(&(*indexes)->entries[i]);
     pthread_rwlock_destroy(&(*indexes)->lock);
+    for (size_t i = 0; i < ROW_LOCKS; i++) pthread_mutex_destroy(&(*indexes)->row_locks[i]);
     free((*indexes)->entries);
     free(*indexes);
     *indexes = NULL;
@@ -315,7 +351,11 @@ bool index_drop(Indexes *indexes, Str name, Err *err) {
     bool found;
     if (!indexes_find_any(indexes, name, &entry, err)) return false;
     if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
-    if (!remove_files(bucket_store(bucket), &entry->meta, err)) return false;
+    pthread_mutex_t *lock = indexes_row_lock(indexes, name);
+    pthread_mutex_lock(lock);
+    bool removed = remove_files(bucket_store(bucket), &entry->meta, err);
+    pthread_mutex_unlock(lock);
+    if (!removed) return false;
     pthread_rwlock_wrlock(&indexes->lock);
     size_t at = entry_place(indexes, name, &found);
     if (found) {
@@ -337,11 +377,29 @@ static bool is_stale(Indexes *indexes, const IndexMeta *meta) {
            table_version(table) != meta->dataset_version;
 }
 
+static int64_t entry_memory(const IndexEntry *entry) {
+    return entry->index ? entry->index->ops->memory_bytes(entry->index) +
+                              (int64_t)atomic_load(&entry->overlay->bytes)
+                        : 0;
+}
+
+/* Rows and documents as a search sees them. */
+static void write_rows(const IndexEntry *entry, JsonWriter *w) {
+    OWNED(rows_view_release) RowsView *view = entry->overlay ? overlay_view(entry->overlay) : NULL;
+    IndexMeta meta = entry->meta;
+    if (view) {
+        meta.rows = (int64_t)rows_view_live(view);
+        meta.documents += (int64_t)view->live_documents - (int64_t)view->dead_documents;
+    }
+    meta_write(&meta, w);
+    jw_member_int(w, "rows_put", view ? (int64_t)view->live.count : 0);
+    jw_member_int(w, "rows_deleted", view ? (int64_t)view->dead : 0);
+}
+
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w) {
     jw_object(w);
-    meta_write(&entry->meta, w);
-    jw_member_int(w, "memory_bytes",
-                  entry->index ? entry->index->ops->memory_bytes(entry->index) : 0);
+    write_rows(entry, w);
+    jw_member_int(w, "memory_bytes", entry_memory(entry));
     jw_member_flag(w, "stale", is_stale(indexes, &entry->meta));
     jw_name(w, "error");
     jw_cstr(w, entry->index ? NULL : entry->broken.message);
@@ -413,7 +471,7 @@ void indexes_counts(Indexes *indexes, VectorCounts *out) {
     IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
     *out = (VectorCounts){.indexes = (int64_t)count, .searches = atomic_load(&indexes->searches)};
     for (size_t i = 0; i < count; i++) {
-        if (all[i]->index) out->memory_bytes += all[i]->index->ops->memory_bytes(all[i]->index);
+        out->memory_bytes += entry_memory(all[i]);
         index_entry_release(&all[i]);
     }
 }

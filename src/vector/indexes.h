@@ -4,6 +4,8 @@
 
 #include "vector/index.h"
 #include "vector/meta.h"
+#include "vector/overlay.h"
+#include "vector/row_log.h"
 #include "vector/text_index.h"
 #include "vector/vector.h"
 
@@ -11,11 +13,13 @@
 #include <stdatomic.h>
 
 #define INDEX_COUNT_MAX 4096
+#define SEARCHES_WARM 256 /* have brought into memory what a search reads */
+#define ROW_LOCKS 64
 
 /* doc_id to rows, made when a filter or a refresh first needs it. */
 typedef struct DocTable DocTable;
 
-typedef struct IndexEntry {
+struct IndexEntry {
     atomic_int holders;
     Arena arena; /* of meta */
     IndexMeta meta;
@@ -23,9 +27,18 @@ typedef struct IndexEntry {
     TextIndex *text;    /* NULL: the index has no texts */
     Embedder *embedder; /* with the index's statistics; NULL without a text column */
     Err broken;
+    atomic_int searches;  /* up to SEARCHES_WARM */
     pthread_mutex_t lock; /* over docs being made */
     DocTable *docs;
-} IndexEntry;
+    Overlay *overlay; /* NULL: broken */
+    /* Over the overlay being changed. A search that finds it taken goes on without a look at the
+     * log: whoever has it is looking. */
+    pthread_mutex_t rows_lock;
+    uint64_t rows_known;       /* the batch of the log that the overlay is at */
+    atomic_llong rows_look_us; /* when to look at the log again, for what other servers wrote */
+    uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
+    int64_t upkeep_us;         /* when a put may ask for upkeep again */
+};
 
 struct Indexes {
     Buckets *buckets;
@@ -36,6 +49,9 @@ struct Indexes {
     size_t entry_count, entry_cap;
     char building[INDEX_COUNT_MAX / 64][INDEX_NAME_MAX + 1];
     size_t building_count;
+    /* By a hash of the name: putting rows and publishing another build exclude one another, so that
+     * the new one has every batch that was acknowledged. */
+    pthread_mutex_t row_locks[ROW_LOCKS];
     int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
     atomic_int searching; /* now */
@@ -55,12 +71,34 @@ void indexes_unreserve(Indexes *indexes, Str name);
 /* Takes an index that is there for a change of it: LH_CONFLICT "index_busy" while another is at it.
  * Searches go on. */
 bool indexes_hold(Indexes *indexes, Str name, Err *err);
+bool indexes_is_held(Indexes *indexes, Str name);
 /* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
  * "index_changed" when another server was quicker. */
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);
 /* All entries, held. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
-void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
+/* Takes an entry, replacing one of its name, once it has every batch of rows that was acknowledged
+ * here; on failure what was there stays. */
+bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err);
+
+/* rows.c. The log of an index's rows, open until entry_log_close. */
+typedef struct EntryLog {
+    Bucket *bucket;
+    Arena arena;
+    RowLog log;
+} EntryLog;
+bool entry_log_open(Indexes *indexes, const IndexMeta *meta, EntryLog *out, Err *err);
+void entry_log_close(EntryLog *log);
+/* Brings the overlay to the end of the log; under the entry's rows_lock, or before anybody else has
+ * the entry. */
+bool entry_follow(Indexes *indexes, IndexEntry *entry, Err *err);
+/* The same where it was not done for a while and nobody is at it; what fails is said in the log and
+ * tried again later. */
+void entry_look(Indexes *indexes, IndexEntry *entry);
+/* fold.c. Whether the overlay is so large, or the log so long, that index_upkeep should run, and it
+ * was not asked for lately. Under the entry's rows_lock. */
+bool entry_wants_upkeep(Indexes *indexes, IndexEntry *entry);
+pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name);
 /* Names the rows that the entry holds: another configuration leaves it, other rows change it. */
 static inline Str index_rows(const IndexEntry *entry) {
     return entry->meta.vectors;

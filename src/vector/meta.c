@@ -21,6 +21,7 @@ static const TextMember texts[] = {
     {"metric",         AT(IndexMeta, metric)        },
     {"build",          AT(IndexMeta, build)         },
     {"vectors",        AT(IndexMeta, vectors)       },
+    {"row_log",        AT(IndexMeta, row_log)       },
 };
 static const TextMember integers[] = {
     {"dataset_version", AT(IndexMeta, dataset_version)},
@@ -31,6 +32,7 @@ static const TextMember integers[] = {
     {"bytes",           AT(IndexMeta, bytes)          },
     {"build_ms",        AT(IndexMeta, build_ms)       },
     {"promotion",       AT(IndexMeta, promotion)      },
+    {"rows_after",      AT(IndexMeta, rows_after)     },
 };
 
 static Str *text_at(const IndexMeta *meta, size_t i) {
@@ -77,10 +79,13 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err) {
     meta.chunk.overlap = json_get_int(chunk, "overlap", 200);
     if (!config_read(meta.vector_backend, config, &meta.config, err)) return false;
     if (meta.vectors.len == 0) meta.vectors = meta.build;
+    if (meta.row_log.len == 0) meta.row_log = STR("0"); /* of before there were such logs */
     clock_read(json_get_text(json, "created_at", (Str){0}), &meta.created_ms);
     clock_read(json_get_text(json, "updated_at", (Str){0}), &meta.updated_ms);
     if (meta.index.len == 0 || meta.index.len > INDEX_NAME_MAX || meta.build.len == 0)
         return err_set(err, LH_CORRUPT, "meta.json names no index or no build");
+    if (meta.rows_after < 0)
+        return err_set(err, LH_CORRUPT, "meta.json has a negative number for rows_after");
     *out = meta;
     return true;
 }
@@ -107,4 +112,8 @@ Str meta_vectors_key(const IndexMeta *meta, Arena *arena) {
 
 Str meta_text_key(const IndexMeta *meta, Arena *arena) {
     return arena_print(arena, "vectors/%.*s/text/%.*s.idx", SHOW(meta->index), SHOW(meta->vectors));
+}
+
+Str meta_rows_prefix(const IndexMeta *meta, Arena *arena) {
+    return arena_print(arena, "vectors/%.*s/rows/%.*s/", SHOW(meta->index), SHOW(meta->row_log));
 }

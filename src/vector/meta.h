@@ -15,10 +15,12 @@ typedef struct IndexMeta {
     Str vector_backend, metric;
     Str build;   /* the current file: hnsw/<build>.idx */
     Str vectors; /* and vectors/<vectors>.parquet, which another configuration leaves as it is */
+    Str row_log; /* rows/<row_log>/: one of its own for each index that ever had the name */
     ChunkOptions chunk;
     int64_t dataset_version, rows, documents, skipped, dimensions, bytes;
     IndexConfig config; /* of the champion */
     int64_t promotion;  /* the number in promotions.log that made it so; 0: as it was created */
+    int64_t rows_after; /* the batch of the row log that the build has; what follows lies over it */
     int64_t created_ms, updated_ms, build_ms;
 } IndexMeta;
 
@@ -29,3 +31,4 @@ Str meta_key(Str index, const char *rest, Arena *arena);   /* vectors/<index>/<r
 Str meta_build_key(const IndexMeta *meta, Arena *arena);   /* of the .idx */
 Str meta_text_key(const IndexMeta *meta, Arena *arena);    /* of the text index */
 Str meta_vectors_key(const IndexMeta *meta, Arena *arena); /* of the Parquet */
+Str meta_rows_prefix(const IndexMeta *meta, Arena *arena); /* of the row log; ends with a slash */

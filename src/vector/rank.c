@@ -9,14 +9,56 @@ RankMode rank_mode(Str name) {
     return str_is(name, "text") ? RANK_TEXT : str_is(name, "hybrid") ? RANK_HYBRID : RANK_VECTOR;
 }
 
+/* The first of the overlay's rows at or after `from` that may be answered; SIZE_MAX: none. */
+static size_t next_beside(const Ranking *ranking, size_t from) {
+    size_t words = ranking->view->count / 64 + 1;
+    for (size_t word = from / 64; ranking->beside.count && word < words; word++) {
+        uint64_t bits = ranking->beside.bits[word];
+        if (word == from / 64) bits &= ~(uint64_t)0 << (from % 64);
+        if (bits) return word * 64 + (size_t)__builtin_ctzll(bits);
+    }
+    return SIZE_MAX;
+}
+
+static Hit beside_hit(const Ranking *ranking, size_t at, float score) {
+    return (Hit){(uint32_t)(ranking->view->base_count + at), score};
+}
+
 static bool rank_text(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
                       Err *err) {
+    OWNED(text_query_close) TextQuery query = {0};
     if (!entry->text)
         return err_code(err, LH_IMPOSSIBLE, "no_text_index",
                         "index '%.*s' has no text to search: only mode \"vector\" is possible",
                         SHOW(entry->meta.index));
-    return text_index_search(entry->text, ranking->words, ranking->params.k,
-                             ranking->params.allowed, hits, count, err);
+    if (!text_index_search(entry->text, ranking->words, ranking->params.k, ranking->params.allowed,
+                           hits, count, err))
+        return false;
+    if (ranking->beside.count == 0) return true;
+    if (!text_query_open(entry->text, ranking->words, &query, err)) return false;
+    for (size_t at = next_beside(ranking, 0); at != SIZE_MAX; at = next_beside(ranking, at + 1)) {
+        const OverlayRow *row = rows_view_row(ranking->view, at);
+        float score = text_query_score(&query, row->stems, row->stem_count, row->words);
+        if (score > 0) hits_add(hits, count, ranking->params.k, beside_hit(ranking, at, score));
+    }
+    return true;
+}
+
+/* The overlay's rows are compared one by one: a fold (fold.c) keeps them few. */
+static bool rank_near(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
+                      Err *err) {
+    Index *index = entry->index;
+    bool l2 = metric_of(entry->meta.metric) == METRIC_L2;
+    const Kernels *k = kernels();
+    if (!index->ops->search(index, ranking->vector, &ranking->params, hits, count, err))
+        return false;
+    for (size_t at = next_beside(ranking, 0); at != SIZE_MAX; at = next_beside(ranking, at + 1)) {
+        const float *vector = rows_view_row(ranking->view, at)->vector;
+        float score = l2 ? k->distance2(ranking->vector, vector, index->stride) / -2
+                         : k->dot(ranking->vector, vector, index->stride);
+        hits_add(hits, count, ranking->params.k, beside_hit(ranking, at, score));
+    }
+    return true;
 }
 
 static int row_order(const void *a, const void *b) {
@@ -48,8 +90,7 @@ static bool rank_both(const IndexEntry *entry, const Ranking *ranking, Hit *hits
     deep.params.k = MAX(ranking->params.k, FUSION_DEPTH);
     Hit *all = malloc(2 * deep.params.k * sizeof *all);
     if (!all) abort();
-    Index *index = entry->index;
-    bool ok = index->ops->search(index, ranking->vector, &deep.params, all, &near, err) &&
+    bool ok = rank_near(entry, &deep, all, &near, err) &&
               rank_text(entry, &deep, all + near, &matching, err);
     if (ok) {
         to_ranks(all, near);
@@ -62,7 +103,6 @@ static bool rank_both(const IndexEntry *entry, const Ranking *ranking, Hit *hits
 
 bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
                Err *err) {
-    Index *index = entry->index;
     switch (ranking->mode) {
     case RANK_TEXT:
         return rank_text(entry, ranking, hits, count, err);
@@ -71,5 +111,5 @@ bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_
     case RANK_VECTOR:
         break;
     }
-    return index->ops->search(index, ranking->vector, &ranking->params, hits, count, err);
+    return rank_near(entry, ranking, hits, count, err);
 }

@@ -10,9 +10,11 @@ typedef struct Ranking {
     RankMode mode;
     const float *vector; /* prepared; not for RANK_TEXT */
     Str words;           /* not for RANK_VECTOR */
-    SearchParams params;
+    SearchParams params; /* allowed: of the base's rows that are alive; NULL: all are */
+    const RowsView *view;
+    RowSet beside; /* the overlay's rows that may be answered; none where its count is 0 */
 } Ranking;
 
 RankMode rank_mode(Str name); /* of a name that an option's choices checked */
-/* Up to params.k rows, best first; scores are similarities, BM25's, or the fusion's. */
+/* Up to params.k rows of the view, best first; scores are similarities, BM25's, or the fusion's. */
 bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count, Err *err);

@@ -1,6 +1,6 @@
-/* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search, then
- * hits with their texts and the dataset's rows. Hits are documents: of a document's chunks the best
- * ones count, `per_document` of them. */
+/* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search and
+ * that of the rows put since, then hits with their texts and the dataset's rows. Hits are
+ * documents: of a document's chunks the best ones count, `per_document` of them. */
 #include "vector/rank.h"
 
 #include <math.h>
@@ -24,16 +24,19 @@ const Option search_options[] = {
     {0                   },
 };
 
-#define OVERSAMPLE 3 /* chunks fetched for each hit wanted, before documents are told apart */
+#define BRIEF_WORK 1000 /* of a brief search: places in beams, and an eighth of rows compared */
+#define OVERSAMPLE 3    /* chunks fetched for each hit wanted, before documents are told apart */
 
 typedef struct Run {
     Indexes *indexes;
     const Search *search;
     IndexEntry *entry;
+    RowsView *view;
     Arena arena;
     RankMode mode;
-    float *query;    /* prepared, entry->index->stride floats; NULL for RANK_TEXT */
-    RowSet *allowed; /* NULL: no filter */
+    float *query;          /* prepared, entry->index->stride floats; NULL for RANK_TEXT */
+    const RowSet *allowed; /* of the base; NULL: all */
+    RowSet beside;         /* of the overlay */
     Hit *hits;
     size_t count;
     int64_t embed_us, search_us;
@@ -44,10 +47,13 @@ static void note_search(Run *run) {
     atomic_fetch_add(&run->indexes->searches, 1);
     atomic_fetch_add(&run->indexes->searching, 1);
     run->noted = true;
+    if (atomic_load(&run->entry->searches) < SEARCHES_WARM)
+        atomic_fetch_add(&run->entry->searches, 1);
 }
 
 static void run_close(Run *run) {
     if (run->noted) atomic_fetch_sub(&run->indexes->searching, 1);
+    rows_view_release(&run->view);
     index_entry_release(&run->entry);
     arena_close(&run->arena);
 }
@@ -141,40 +147,69 @@ static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
     return query_open(run->indexes->engine, &query, out, err);
 }
 
+typedef struct Filter {
+    const RowsView *view;
+    const DocTable *docs;
+    RowSet base, beside;
+} Filter;
+
+static void filter_mark(Filter *filter, Str doc_id) {
+    const RowsView *view = filter->view;
+    size_t at;
+    if (!rows_view_find(view, doc_id, &at)) {
+        doc_table_mark(filter->docs, doc_id, &filter->base);
+        return;
+    }
+    /* The base's rows of it are dead. */
+    for (size_t i = 0; i < rows_view_row(view, at)->rows; i++)
+        if (rowset_has(&view->live, at + i)) rowset_add(&filter->beside, at + i);
+}
+
 /* The predicate runs as a user's SQL, under the policy, over the version that was indexed. */
-static bool make_filter(Run *run, Err *err) {
+static bool run_filter(Run *run, Filter *filter, Err *err) {
     OWNED(rows_close) Rows *rows = NULL;
     OWNED(text_close) Text sql = {0};
     IndexEntry *entry = run->entry;
     size_t count;
-    if (run->search->filter.len == 0) return true;
     text_add(&sql, STR("SELECT "));
     sql_add_name(&sql, entry->meta.id_column);
     text_add(&sql, STR(" FROM "));
     sql_quote_dataset(&sql, entry->meta.dataset);
     text_print(&sql, " WHERE (%.*s\n)", SHOW(run->search->filter));
     if (!open_rows(run, text_str(&sql), false, &rows, err)) return err_while(err, "filter");
-    run->allowed = arena_new(&run->arena, RowSet);
-    run->allowed->bits = arena_array(&run->arena, uint64_t, entry->index->count / 64 + 1);
-    const DocTable *docs = index_entry_docs(entry);
     do {
         if (!rows_next(rows, &count, err)) return false;
         for (size_t i = 0; i < count; i++)
-            if (!rows_is_null(rows, 0, i))
-                doc_table_mark(docs, rows_text(rows, 0, i), run->allowed);
+            if (!rows_is_null(rows, 0, i)) filter_mark(filter, rows_text(rows, 0, i));
     } while (count > 0);
+    return true;
+}
+
+/* The rows that may be answered, of the base and of the overlay. */
+static bool make_filter(Run *run, Err *err) {
+    const RowsView *view = run->view;
+    run->beside = view->live;
+    if (view->dead) run->allowed = &view->alive;
+    if (run->search->filter.len == 0) return true;
+    Filter *filter = arena_new(&run->arena, Filter);
+    *filter = (Filter){.view = view,
+                       .docs = index_entry_docs(run->entry),
+                       .base.bits = arena_array(&run->arena, uint64_t, view->base_count / 64 + 1),
+                       .beside.bits = arena_array(&run->arena, uint64_t, view->count / 64 + 1)};
+    run->allowed = &filter->base;
+    if (!run_filter(run, filter, err)) return false;
+    run->beside = filter->beside;
     return true;
 }
 
 /* Drops the chunks beyond per_document of each document; hits stay best first. */
 static void tell_documents(Run *run) {
-    const Index *index = run->entry->index;
     size_t kept = 0;
     for (size_t i = 0; i < run->count && kept < (size_t)run->search->k; i++) {
-        Str id = index->ops->id(index, run->hits[i].row);
+        Str id = rows_view_id(run->view, run->hits[i].row);
         int64_t same = 0;
         for (size_t j = 0; j < kept && same < run->search->per_document; j++)
-            same += str_equal(id, index->ops->id(index, run->hits[j].row));
+            same += str_equal(id, rows_view_id(run->view, run->hits[j].row));
         if (same < run->search->per_document) run->hits[kept++] = run->hits[i];
     }
     run->count = kept;
@@ -182,11 +217,12 @@ static void tell_documents(Run *run) {
 
 /* Fetches more chunks until there are k hits or no more chunks. */
 static bool search_hits(Run *run, Err *err) {
-    Index *index = run->entry->index;
+    const RowsView *view = run->view;
     const Search *search = run->search;
     int64_t started = clock_us();
-    size_t allowed = run->allowed ? run->allowed->count : index->count;
-    bool single = run->entry->meta.documents == run->entry->meta.rows;
+    size_t allowed = (run->allowed ? run->allowed->count : view->base_count) + run->beside.count;
+    bool single = run->entry->meta.documents == run->entry->meta.rows &&
+                  view->live_documents == view->live.count;
     size_t want = (size_t)search->k * (single ? 1 : OVERSAMPLE);
     for (;; want *= 4) {
         SearchParams params = {.k = MIN(want, allowed),
@@ -194,7 +230,7 @@ static bool search_hits(Run *run, Err *err) {
                                .exact = search->exact,
                                .ef = search->ef ? (size_t)search->ef
                                                 : (size_t)run->entry->meta.config.ef_search};
-        const Ranking ranking = {run->mode, run->query, search->query, params};
+        const Ranking ranking = {run->mode, run->query, search->query, params, view, run->beside};
         run->hits = arena_array(&run->arena, Hit, params.k + 1);
         run->count = 0;
         if (!rank_rows(run->entry, &ranking, run->hits, &run->count, err)) return false;
@@ -213,7 +249,6 @@ static bool is_integer(Str text) {
 
 /* "id" IN (...) in the column's own type where that is plain, so that file statistics can help. */
 static void sql_add_ids(Run *run, TypeKind kind, Text *sql) {
-    const Index *index = run->entry->index;
     bool integer = kind == TYPE_INT || kind == TYPE_LONG, first = true;
     if (integer || kind == TYPE_STRING)
         sql_quote_name(sql, run->entry->meta.id_column);
@@ -221,7 +256,7 @@ static void sql_add_ids(Run *run, TypeKind kind, Text *sql) {
         sql_add_name(sql, run->entry->meta.id_column);
     text_add(sql, STR(" IN ("));
     for (size_t i = 0; i < run->count; i++) {
-        Str id = index->ops->id(index, run->hits[i].row);
+        Str id = rows_view_id(run->view, run->hits[i].row);
         if (integer && !is_integer(id)) continue;
         if (!first) text_add(sql, STR(","));
         first = false;
@@ -295,23 +330,23 @@ static void write_row(const RowTexts *rows, Str id, JsonWriter *w) {
 }
 
 static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
-    const Index *index = run->entry->index;
     Metric metric = metric_of(run->entry->meta.metric);
     jw_name(w, "hits");
     jw_array(w);
     for (size_t i = 0; i < run->count; i++) {
         Hit hit = run->hits[i];
-        Str id = index->ops->id(index, hit.row);
+        Str id = rows_view_id(run->view, hit.row);
         jw_object(w);
         jw_member_text(w, "doc_id", id);
-        jw_member_int(w, "chunk", index->ops->chunk(index, hit.row));
+        jw_member_int(w, "chunk", rows_view_chunk(run->view, hit.row));
         jw_name(w, "score");
         jw_float(w, run->mode == RANK_VECTOR
                         ? (float)metric_score(metric, hit.score, run->query,
-                                              index->ops->vector(index, hit.row), index->dimensions)
+                                              rows_view_vector(run->view, hit.row),
+                                              run->entry->index->dimensions)
                         : hit.score);
         if (run->entry->meta.text_column.len)
-            jw_member_text(w, "text", index->ops->text(index, hit.row));
+            jw_member_text(w, "text", rows_view_text(run->view, hit.row));
         write_row(rows, id, w);
         jw_end(w);
     }
@@ -327,6 +362,8 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     JsonWriter w = {.out = result};
     if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
     note_search(&run);
+    entry_look(indexes, run.entry);
+    run.view = overlay_view(run.entry->overlay);
     if (!make_query(&run, err) || !make_filter(&run, err) || !search_hits(&run, err)) return false;
     if (!fetch_rows(&run, &lines, err) || !read_lines(&run, text_str(&lines), &rows, err))
         return false;
@@ -339,6 +376,24 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     jw_member_real(&w, "search_ms", (double)run.search_us / 1000);
     jw_end(&w);
     return true;
+}
+
+static bool reads_memory(const IndexEntry *entry) {
+    return entry->index->ops->in_memory && atomic_load(&entry->searches) >= SEARCHES_WARM &&
+           clock_us() < atomic_load(&entry->rows_look_us);
+}
+
+bool index_search_is_brief(Indexes *indexes, const Search *search, size_t vectors) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    OWNED(rows_view_release) RowsView *view = NULL;
+    Err ignored;
+    if (search->query.len || search->filter.len || search->exact || search->rows) return false;
+    if (!indexes_find(indexes, search->index, &entry, &ignored) || !reads_memory(entry))
+        return false;
+    view = overlay_view(entry->overlay);
+    int64_t ef = search->ef ? search->ef : entry->meta.config.ef_search;
+    size_t work = (size_t)MAX(ef, search->k * OVERSAMPLE) + view->count / 8;
+    return work <= BRIEF_WORK && vectors <= BRIEF_WORK / work;
 }
 
 bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err) {

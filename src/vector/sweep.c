@@ -1,25 +1,17 @@
 /* Files of indexes that no meta.json names: what a crash during a build or a delete leaves. */
 #include "vector/indexes.h"
 
-static bool is_building(Indexes *indexes, Str name) {
-    bool found = false;
-    pthread_rwlock_rdlock(&indexes->lock);
-    for (size_t i = 0; i < indexes->building_count && !found; i++)
-        found = str_is(name, indexes->building[i]);
-    pthread_rwlock_unlock(&indexes->lock);
-    return found;
-}
-
 /* A broken index keeps its files: somebody may mend it. */
 static bool is_named(Indexes *indexes, Str bucket, Str key, Arena *arena) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
     Str rest = str_slice(key, 8, key.len), name = str_until(&rest, '/');
     Err err;
-    if (is_building(indexes, name)) return true;
+    if (indexes_is_held(indexes, name)) return true;
     if (!indexes_find_any(indexes, name, &entry, &err)) return false;
     if (!entry->index || !str_equal(entry->meta.bucket, bucket)) return !entry->index;
     return str_is(rest, "meta.json") || str_ends(rest, STR(".log")) ||
            str_is(rest, "agent.lease") || str_starts(rest, STR("evals/")) ||
+           str_starts(key, meta_rows_prefix(&entry->meta, arena)) ||
            str_equal(key, meta_build_key(&entry->meta, arena)) ||
            str_equal(key, meta_vectors_key(&entry->meta, arena)) ||
            str_equal(key, meta_text_key(&entry->meta, arena));

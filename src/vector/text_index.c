@@ -134,21 +134,33 @@ static bool term_postings(const TextIndex *index, size_t term, Bytes *out) {
     return true;
 }
 
+static double mean_words(const TextIndex *index) {
+    return MAX(index->header->words / (double)MAX(index->header->rows, 1), 1e-9);
+}
+
+/* Of a word that n rows hold, so many times in the query. */
+static double idf_of(const TextIndex *index, double n, uint32_t times) {
+    return log(1 + ((double)index->header->rows - n + 0.5) / (n + 0.5)) * times;
+}
+
+/* What one word adds to a row's score. */
+static double word_score(double idf, double tf, double words, double mean) {
+    return MAX(idf * tf * (K1 + 1) / (tf + K1 * (1 - B + B * words / mean)), 1e-30);
+}
+
 static bool add_term(const TextIndex *index, size_t term, uint32_t weight, const RowSet *allowed,
                      Scores *scores, Err *err) {
     Bytes postings;
     uint64_t rows = index->header->rows, row = 0, step, occurrences;
     if (!term_postings(index, term, &postings)) return damaged(err);
-    double n = index->counts[term], mean = MAX(index->header->words / (double)rows, 1e-9);
-    double idf = log(1 + ((double)rows - n + 0.5) / (n + 0.5)) * weight;
+    double mean = mean_words(index), idf = idf_of(index, index->counts[term], weight);
     for (bool first = true; postings.size; first = false) {
         if (!read_varint(&postings, &step) || !read_varint(&postings, &occurrences) ||
             (step == 0 && !first) || (row += step) >= rows)
             return damaged(err);
         if (!rowset_has(allowed, row)) continue;
-        double tf = (double)occurrences, norm = 1 - B + B * index->lengths[row] / mean;
         if (scores->of[row] == 0) scores->met[scores->met_count++] = (uint32_t)row;
-        scores->of[row] += (float)MAX(idf * tf * (K1 + 1) / (tf + K1 * norm), 1e-30);
+        scores->of[row] += (float)word_score(idf, (double)occurrences, index->lengths[row], mean);
     }
     return true;
 }
@@ -171,4 +183,49 @@ bool text_index_search(const TextIndex *index, Str query, size_t k, const RowSet
     for (size_t i = 0; i < scores.met_count; i++)
         hits_add(hits, count, k, (Hit){scores.met[i], scores.of[scores.met[i]]});
     return true;
+}
+
+/* ---- Texts beside the index ---- */
+
+bool text_query_open(const TextIndex *index, Str query, TextQuery *out, Err *err) {
+    OWNED(stems_close) Stems *stems = NULL;
+    size_t words, term;
+    if (!stems_open(&stems, err)) return false;
+    const Stem *list = stems_of(stems, query, &words);
+    out->words = malloc((words + 1) * sizeof *out->words);
+    if (!out->words) abort();
+    out->mean = mean_words(index);
+    for (out->count = 0; out->count < words; out->count++) {
+        bool known = find_term(index, list[out->count].hash, &term);
+        double n = known ? index->counts[term] : 0;
+        out->words[out->count] =
+            (TextWord){list[out->count].hash, idf_of(index, n, list[out->count].count)};
+    }
+    return true;
+}
+
+void text_query_close(TextQuery *query) {
+    free(query->words);
+    *query = (TextQuery){0};
+}
+
+static uint32_t stem_times(const Stem *stems, size_t count, uint64_t hash) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (stems[middle].hash < hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && stems[low].hash == hash ? stems[low].count : 0;
+}
+
+float text_query_score(const TextQuery *query, const Stem *stems, size_t count, uint32_t words) {
+    float score = 0;
+    for (size_t i = 0; i < query->count; i++) {
+        uint32_t times = stem_times(stems, count, query->words[i].hash);
+        if (times) score += (float)word_score(query->words[i].idf, times, words, query->mean);
+    }
+    return score;
 }

@@ -15,6 +15,8 @@
 
 #include "vector/graph.h"
 
+#include "ai/ai.h"
+
 typedef struct TextIndex TextIndex;
 
 /* Where the texts come from: row by row, from any thread. */
@@ -36,3 +38,20 @@ int64_t text_index_bytes(const TextIndex *index);
 /* Up to k rows that hold a word of the query, best first; score is BM25's. */
 bool text_index_search(const TextIndex *index, Str query, size_t k, const RowSet *allowed,
                        Hit *hits, size_t *count, Err *err);
+
+/* A query's words with their weights in an index, to score texts that are not in it as if they
+ * were: by how rare each word is there and how long its texts are. */
+typedef struct TextWord {
+    uint64_t hash;
+    double idf;
+} TextWord;
+typedef struct TextQuery {
+    TextWord *words;
+    size_t count;
+    double mean; /* words of a text */
+} TextQuery;
+bool text_query_open(const TextIndex *index, Str query, TextQuery *out, Err *err);
+void text_query_close(TextQuery *query);
+/* BM25's score of a text by its stems, ascending by hash, `words` of them in all; 0: no word of the
+ * query is in it. */
+float text_query_score(const TextQuery *query, const Stem *stems, size_t count, uint32_t words);

@@ -39,6 +39,25 @@ bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *resul
  * LH_CONFLICT "index_busy". */
 bool index_refresh(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
 bool index_drop(Indexes *indexes, Str name, Err *err);
+
+/* PUT and DELETE /vectors/indexes/{index}/rows. Durable when they return, seen by the next search.
+ * *upkeep: so much was put and deleted that index_upkeep should run. */
+#define ROWS_MAX 10000        /* in a request */
+#define ROWS_CHUNKS_MAX 20000 /* that their texts make */
+#define ROW_ID_MAX 4096       /* bytes */
+typedef struct RowsSpec {
+    const Json *rows, *doc_ids; /* whichever the request has */
+} RowsSpec;
+extern const Option rows_put_options[], rows_delete_options[];
+bool index_rows_put(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *upkeep,
+                    Err *err);
+bool index_rows_delete(Indexes *indexes, Str name, const RowsSpec *spec, Text *result, bool *upkeep,
+                       Err *err);
+/* A new build of what a search sees, nothing embedded; runs inside a job (may be NULL). LH_CONFLICT
+ * "index_busy". */
+bool index_fold(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
+/* That where it is due, or else its log of rows made shorter; as above. */
+bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);
 bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err);
@@ -61,6 +80,10 @@ typedef struct Search { /* POST /vectors/search */
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err);
+
+/* Whether a search for so many vectors, which may be missing yet, takes some hundred microseconds
+ * at most and waits for no disk, server or model: then an event thread may run it. */
+bool index_search_is_brief(Indexes *indexes, const Search *search, size_t vectors);
 
 bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
 

@@ -55,7 +55,7 @@ export class IndexBuilder {
 
   async check(server) {
     const { json } = await send({ server }, 'GET', '/vectors/indexes')
-    const found = new Set(json.map(index => index.index))
+    const found = new Set(json.map(index => index.index).filter(name => name.startsWith('index')))
     for (const name of this.indexes) truth(found.has(name) || name === this.pending, `${name} is lost`)
     for (const name of found) {
       truth(this.indexes.has(name) || name === this.pending, `${name} was never acknowledged, nor under way`)

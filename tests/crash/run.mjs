@@ -12,6 +12,7 @@ import { IndexBuilder } from './indexes.mjs'
 import { Appender, Replacer } from './ingests.mjs'
 import { ObjectWriter, checkListing } from './objects.mjs'
 import { Random, until } from './random.mjs'
+import { RowBuilder, RowChanger } from './rows.mjs'
 
 const seed = Number(process.env.CRASH_SEED ?? Date.now() % 1e9)
 const kills = Number(process.env.CRASH_KILLS ?? 50)
@@ -20,7 +21,8 @@ console.log(`CRASH_SEED=${seed} CRASH_KILLS=${kills}`)
 
 const random = new Random(seed)
 const writers = [0, 1, 2].map(i => new ObjectWriter(`client${i}`, new Random(seed + 10 + i)))
-const clients = [...writers,
+const rows = new RowChanger(new Random(seed + 24))
+const clients = [...writers, rows, new RowBuilder(rows, new Random(seed + 25)),
   new Appender('events', new Random(seed + 20)), new Appender('lab.readings', new Random(seed + 21)),
   new Replacer('state', new Random(seed + 22)), new IndexBuilder(new Random(seed + 23))]
 let server, killed = 0, killedStarting = 0

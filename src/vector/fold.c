@@ -1,0 +1,97 @@
+/* A new build of an index as a search sees it: the base's rows that are alive, then the overlay's.
+ * Texts and vectors are taken as they are. What is put meanwhile has a higher number in the log and
+ * lies over the new build as it did over the old one. The log stays, for a refresh applies all of
+ * it again; only its small objects are joined. */
+#include "vector/build.h"
+
+#define FOLD_ROWS_MIN 2000  /* of the overlay; a search compares each of them */
+#define FOLD_SHARE 20       /* or a twentieth of the base */
+#define LOG_OBJECTS_MAX 128 /* batches after which the log is merged */
+#define UPKEEP_US 60000000  /* between asking for one index, where the last time did not help */
+
+static bool is_large(IndexEntry *entry) {
+    OWNED(rows_view_release) RowsView *view = overlay_view(entry->overlay);
+    return view->count > MAX(FOLD_ROWS_MIN, view->base_count / FOLD_SHARE);
+}
+
+bool entry_wants_upkeep(Indexes *indexes, IndexEntry *entry) {
+    int64_t now = clock_us();
+    bool merge = entry->rows_known >= entry->rows_merged + LOG_OBJECTS_MAX;
+    if ((!merge && !is_large(entry)) || now < entry->upkeep_us ||
+        indexes_is_held(indexes, entry->meta.index))
+        return false;
+    entry->upkeep_us = now + UPKEEP_US;
+    return true;
+}
+
+static bool fold_plan(Build *b, Err *err) {
+    IndexEntry *entry = b->previous;
+    b->meta = meta_copy(&entry->meta, &b->arena);
+    b->metric = metric_of(b->meta.metric);
+    pthread_mutex_lock(&entry->rows_lock); /* so that the number is the view's */
+    b->fold = overlay_view(entry->overlay);
+    b->meta.rows_after = (int64_t)entry->rows_known;
+    pthread_mutex_unlock(&entry->rows_lock);
+    b->meta.documents += (int64_t)b->fold->live_documents - (int64_t)b->fold->dead_documents;
+    return bucket_find(b->indexes->buckets, b->meta.bucket, &b->bucket, err) &&
+           build_keep_statistics(b, err);
+}
+
+static void write_result(const Build *b, Text *result) {
+    JsonWriter w = {.out = result};
+    jw_object(&w);
+    jw_member_text(&w, "index", b->meta.index);
+    jw_member_int(&w, "rows", b->meta.rows);
+    jw_member_int(&w, "documents", b->meta.documents);
+    jw_member_int(&w, "rows_put", (int64_t)b->fold->live.count);
+    jw_member_int(&w, "rows_deleted", (int64_t)b->fold->dead);
+    jw_end(&w);
+}
+
+static bool fold_run(Build *b, Str name, Text *result, Err *err) {
+    if (!indexes_find(b->indexes, name, &b->previous, err) || !fold_plan(b, err)) return false;
+    if (b->fold->count == 0)
+        b->meta.rows = (int64_t)b->fold->base_count;
+    else if (!build_run(b, err))
+        return false;
+    build_merge_log(b);
+    write_result(b, result);
+    return true;
+}
+
+bool index_fold(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
+    OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
+    if (!indexes_hold(indexes, name, err)) return false;
+    bool ok = fold_run(&b, name, result, err);
+    indexes_unreserve(indexes, name);
+    return ok;
+}
+
+/* What it merged counts from now on. */
+static void note_merged(IndexEntry *entry) {
+    pthread_mutex_lock(&entry->rows_lock);
+    entry->rows_merged = entry->rows_known;
+    entry->upkeep_us = 0;
+    pthread_mutex_unlock(&entry->rows_lock);
+}
+
+static bool upkeep_run(Build *b, Str name, Text *result, Err *err) {
+    if (!indexes_find(b->indexes, name, &b->previous, err)) return false;
+    if (is_large(b->previous)) {
+        index_entry_release(&b->previous);
+        return fold_run(b, name, result, err);
+    }
+    b->meta = meta_copy(&b->previous->meta, &b->arena);
+    note_merged(b->previous);
+    build_merge_log(b);
+    text_add(result, STR("{}"));
+    return true;
+}
+
+bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
+    OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
+    if (!indexes_hold(indexes, name, err)) return false;
+    bool ok = upkeep_run(&b, name, result, err);
+    indexes_unreserve(indexes, name);
+    return ok;
+}
