@@ -49,7 +49,9 @@ static void write_result(const Build *b, Text *result) {
 }
 
 static bool fold_run(Build *b, Str name, Text *result, Err *err) {
-    if (!indexes_find(b->indexes, name, &b->previous, err) || !fold_plan(b, err)) return false;
+    if (!indexes_follow(b->indexes, name, err) ||
+        !indexes_find(b->indexes, name, &b->previous, err) || !fold_plan(b, err))
+        return false;
     if (b->fold->count == 0)
         b->meta.rows = (int64_t)b->fold->base_count;
     else if (!build_run(b, err))
@@ -76,7 +78,9 @@ static void note_merged(IndexEntry *entry) {
 }
 
 static bool upkeep_run(Build *b, Str name, Text *result, Err *err) {
-    if (!indexes_find(b->indexes, name, &b->previous, err)) return false;
+    if (!indexes_follow(b->indexes, name, err) ||
+        !indexes_find(b->indexes, name, &b->previous, err))
+        return false;
     if (is_large(b->previous)) {
         index_entry_release(&b->previous);
         return fold_run(b, name, result, err);

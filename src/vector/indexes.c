@@ -235,18 +235,51 @@ static bool index_changed(Str index, Err *err) {
                     "index '%.*s' was changed by another server: try again", SHOW(index));
 }
 
+static bool read_meta(Store *store, Str key, Arena *arena, IndexMeta *out, Err *err) {
+    Bytes text;
+    const Json *json;
+    return store_read(store, key, META_SIZE_MAX, arena, &text, err) &&
+           json_read(str_of(text), arena, &json, err) && meta_read(json, out, err);
+}
+
+bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, IndexMeta *out,
+                    Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    Str key = meta_key(entry->meta.index, "meta.json", arena);
+    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    if (!read_meta(bucket_store(bucket), key, arena, out, err))
+        return err->kind == LH_MISSING
+                   ? err_code(err, LH_MISSING, "index_not_found",
+                              "index '%.*s' was deleted by another server", SHOW(entry->meta.index))
+                   : false;
+    out->bucket = entry->meta.bucket;
+    return true;
+}
+
+bool indexes_follow(Indexes *indexes, Str name, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    OWNED(index_entry_release) IndexEntry *fresh = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    IndexMeta meta;
+    if (!indexes_find_any(indexes, name, &entry, err) ||
+        !index_meta_now(indexes, entry, &arena, &meta, err))
+        return false;
+    if (str_equal(meta.build, entry->meta.build) && meta.promotion == entry->meta.promotion)
+        return true;
+    fresh = index_entry_open(indexes, &meta);
+    if (fresh->index) return indexes_publish(indexes, TAKE(fresh), err);
+    *err = fresh->broken; /* what is open serves on */
+    return err_while(err, "index '%.*s'", SHOW(name));
+}
+
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err) {
     OWNED(object_close) ObjectReader *reader = NULL;
     OWNED(text_close) Text text = {0};
     OWNED(arena_close) Arena arena = {0};
     Str key = meta_key(to->index, "meta.json", &arena);
-    Bytes now;
-    const Json *json;
     IndexMeta meta;
     JsonWriter w = {.out = &text};
-    if (!store_open(store, key, NULL, &reader, err) ||
-        !store_read(store, key, META_SIZE_MAX, &arena, &now, err) ||
-        !json_read(str_of(now), &arena, &json, err) || !meta_read(json, &meta, err))
+    if (!store_open(store, key, NULL, &reader, err) || !read_meta(store, key, &arena, &meta, err))
         return false;
     if (!str_equal(meta.build, from->build) || meta.promotion != from->promotion)
         return index_changed(to->index, err);
@@ -262,17 +295,12 @@ bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, E
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
     OWNED(arena_close) Arena arena = {0};
     Str key = arena_print(&arena, "%.*smeta.json", SHOW(directory));
-    Bytes text;
-    const Json *json;
     IndexMeta meta;
     Err err = {0};
-    if (!store_read(store, key, META_SIZE_MAX, &arena, &text, &err)) {
+    if (!read_meta(store, key, &arena, &meta, &err)) {
         /* Without it the folder is what a build or a delete left behind: not an index. */
-        if (err.kind != LH_MISSING) log_error("%.*s: %s", SHOW(key), err.message);
-        return;
-    }
-    if (!json_read(str_of(text), &arena, &json, &err) || !meta_read(json, &meta, &err)) {
-        log_error("bucket '%.*s', '%.*s': %s", SHOW(bucket), SHOW(key), err.message);
+        if (err.kind != LH_MISSING)
+            log_error("bucket '%.*s', '%.*s': %s", SHOW(bucket), SHOW(key), err.message);
         return;
     }
     meta.bucket = bucket;

@@ -37,6 +37,7 @@ struct IndexEntry {
     uint64_t rows_known;       /* the batch of the log that the overlay is at */
     atomic_llong rows_look_us; /* when to look at the log again, for what other servers wrote */
     uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
+    int64_t meta_look_us;      /* when a put looks again whether the index still is what it was */
     int64_t upkeep_us;         /* when a put may ask for upkeep again */
 };
 
@@ -75,6 +76,13 @@ bool indexes_is_held(Indexes *indexes, Str name);
 /* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
  * "index_changed" when another server was quicker. */
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);
+/* What meta.json says now, in the arena. LH_MISSING "index_not_found" when another server deleted
+ * it. */
+bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, IndexMeta *out,
+                    Err *err);
+/* Opens the build that another server published meanwhile, if any. Before a change of an index
+ * that is held, so that the change is made to what is in force. */
+bool indexes_follow(Indexes *indexes, Str name, Err *err);
 /* All entries, held. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 /* Takes an entry, replacing one of its name, once it has every batch of rows that was acknowledged

@@ -92,7 +92,7 @@ typedef struct Change {
     Bucket *bucket;
     Arena arena;
     Job *job;
-    bool held;
+    Str held;       /* the index's name, once it is */
     IndexMeta meta; /* as it will be */
     Promotion next;
     char staged[PATH_MAX]; /* the new build's file, until it is adopted */
@@ -100,7 +100,7 @@ typedef struct Change {
 
 static void change_close(Change *change) {
     if (change->staged[0]) unlink(change->staged);
-    if (change->held) indexes_unreserve(change->indexes, change->entry->meta.index);
+    if (change->held.len) indexes_unreserve(change->indexes, change->held);
     bucket_release(&change->bucket);
     index_entry_release(&change->entry);
     arena_close(&change->arena);
@@ -108,11 +108,11 @@ static void change_close(Change *change) {
 
 static bool change_open(Change *change, Str index, Err *err) {
     if (!indexes_find(change->indexes, index, &change->entry, err)) return false;
-    if (!indexes_hold(change->indexes, change->entry->meta.index, err)) return false;
-    change->held = true;
-    Str name = arena_copy(&change->arena, index);
-    index_entry_release(&change->entry); /* what was found before it was held may be gone */
-    return indexes_find(change->indexes, name, &change->entry, err) &&
+    index_entry_release(&change->entry); /* what is found before it is held may be gone */
+    if (!indexes_hold(change->indexes, index, err)) return false;
+    change->held = arena_copy(&change->arena, index);
+    return indexes_follow(change->indexes, index, err) &&
+           indexes_find(change->indexes, index, &change->entry, err) &&
            bucket_find(change->indexes->buckets, change->entry->meta.bucket, &change->bucket, err);
 }
 

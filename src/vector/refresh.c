@@ -74,7 +74,8 @@ static int64_t rows_now(IndexEntry *entry) {
 }
 
 static bool refresh_run(Build *b, Str name, Text *result, Err *err) {
-    if (!indexes_find(b->indexes, name, &b->previous, err) || !refresh_plan(b, name, err))
+    if (!indexes_follow(b->indexes, name, err) ||
+        !indexes_find(b->indexes, name, &b->previous, err) || !refresh_plan(b, name, err))
         return false;
     int64_t rows_before = rows_now(b->previous);
     bool current = b->meta.dataset_version == b->previous->meta.dataset_version;

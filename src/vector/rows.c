@@ -82,6 +82,23 @@ static void request_close(RowsRequest *request) {
     arena_close(&request->arena);
 }
 
+static bool index_changed(const IndexMeta *meta, Err *err) {
+    return err_code(err, LH_CONFLICT, "index_changed",
+                    "index '%.*s' was replaced by another: try again", SHOW(meta->index));
+}
+
+/* At most once a LOOK_US: rows put into an index that another server deleted would be lost. */
+static bool check_meta(Indexes *indexes, IndexEntry *entry, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    IndexMeta meta;
+    int64_t now = clock_us();
+    if (now < entry->meta_look_us) return true;
+    if (!index_meta_now(indexes, entry, &arena, &meta, err)) return false;
+    if (!str_equal(meta.row_log, entry->meta.row_log)) return index_changed(&entry->meta, err);
+    entry->meta_look_us = now + LOOK_US;
+    return true;
+}
+
 /* Before it is in the log, which every start reads again. */
 static bool check_room(const IndexEntry *entry, const RowBatch *batch, Err *err) {
     OWNED(rows_view_release) RowsView *view = overlay_view(entry->overlay);
@@ -98,9 +115,8 @@ static bool append(RowsRequest *request, Err *err) {
     if (!indexes_find(request->indexes, meta->index, &entry, err)) return false;
     if (!str_equal(entry->meta.row_log, meta->row_log) ||
         entry->index->dimensions != request->entry->index->dimensions)
-        return err_code(err, LH_CONFLICT, "index_changed",
-                        "index '%.*s' was replaced by another: try again", SHOW(meta->index));
-    if (!check_room(entry, &request->batch, err) ||
+        return index_changed(meta, err);
+    if (!check_meta(request->indexes, entry, err) || !check_room(entry, &request->batch, err) ||
         !entry_log_open(request->indexes, &entry->meta, &log, err))
         return false;
     Applying applying = {.overlay = entry->overlay};
