@@ -2,9 +2,10 @@
  * that whatever else the machine does falls on both. Bodies are raw floats, one vector or a hundred
  * in each, or JSON. Clients are plain sockets that stay open, on the machine that serves.
  *
- *     search_beside INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS
+ *     search_beside INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]
  *
- * Prints a line for each way: NAME CLIENTS QUERIES_PER_SECOND, the median of the rounds. */
+ * Prints a line for each way (direct, raw, raw-many, json), or for one: NAME CLIENTS
+ * QUERIES_PER_SECOND, the median of the rounds. */
 #include "base/base.h"
 #include "vector/index.h"
 
@@ -215,7 +216,8 @@ int main(int argc, char **argv) {
     static double rates[COUNT(ways)][2][ROUNDS_MAX];
     Beside b = {0};
     Err err;
-    if (argc != 7) fail("usage", "INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS");
+    if (argc != 7 && argc != 8) fail("usage", "INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]");
+    const char *only = argv[7]; /* NULL: all */
     if (!index_hnsw_open(argv[1], &b.index, &err)) fail(argv[1], err.message);
     b.name = argv[3];
     b.port = (uint16_t)atoi(strrchr(argv[2], ':') + 1);
@@ -225,9 +227,11 @@ int main(int argc, char **argv) {
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < COUNT(ways); i++)
             for (size_t clients = 1; clients <= 2; clients++)
-                rates[i][clients - 1][round] = measure(&b, ways[i].way, clients);
+                if (!only || !strcmp(only, ways[i].name))
+                    rates[i][clients - 1][round] = measure(&b, ways[i].way, clients);
     for (size_t i = 0; i < COUNT(ways); i++)
         for (size_t clients = 1; clients <= 2; clients++) {
+            if (only && strcmp(only, ways[i].name)) continue;
             qsort(rates[i][clients - 1], rounds, sizeof(double), by_size);
             printf("%s %zu %.1f\n", ways[i].name, clients, rates[i][clients - 1][rounds / 2]);
         }
