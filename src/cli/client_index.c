@@ -65,6 +65,11 @@ bool cmd_index_refresh(Cli *cli, const void *values, Err *err) {
     return run_job(cli, path, (Str){0}, false, err);
 }
 
+bool cmd_index_compact(Cli *cli, const void *values, Err *err) {
+    Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/compact");
+    return run_job(cli, path, (Str){0}, false, err);
+}
+
 bool cmd_index(Cli *cli, const void *values, Err *err) {
     Str name = ((const NameValues *)values)->name, raw;
     const Json *answer;

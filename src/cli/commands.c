@@ -179,6 +179,8 @@ const Command cli_commands[] = {
     ROW("index show", "shows one index", index_name_options, 1, NameValues, cmd_index),
     ROW("index refresh", "brings an index to its dataset's version", index_name_options, 1,
         NameValues, cmd_index_refresh),
+    ROW("index compact", "builds an index anew with the rows put and deleted since",
+        index_name_options, 1, NameValues, cmd_index_compact),
     ROW("index drop", "deletes an index", index_name_options, 1, NameValues, cmd_index_drop),
     ROW("search", "searches an index", search_options_, 2, SearchValues, cmd_search),
     PLAIN("bucket", "lists buckets, and whether they answer", cmd_buckets),

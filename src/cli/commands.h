@@ -49,6 +49,7 @@ bool cmd_index_create(Cli *cli, const void *values, Err *err);
 bool cmd_index(Cli *cli, const void *values, Err *err);
 bool cmd_index_drop(Cli *cli, const void *values, Err *err);
 bool cmd_index_refresh(Cli *cli, const void *values, Err *err);
+bool cmd_index_compact(Cli *cli, const void *values, Err *err);
 bool cmd_search(Cli *cli, const void *values, Err *err);
 bool cmd_buckets(Cli *cli, const void *values, Err *err);
 bool cmd_bucket_add(Cli *cli, const void *values, Err *err);

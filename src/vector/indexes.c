@@ -372,18 +372,9 @@ static bool remove_files(Store *store, const IndexMeta *meta, Err *err) {
     return true;
 }
 
-bool index_drop(Indexes *indexes, Str name, Err *err) {
-    OWNED(index_entry_release) IndexEntry *entry = NULL;
-    OWNED(bucket_release) Bucket *bucket = NULL;
+static void unlist_entry(Indexes *indexes, Str name) {
     IndexEntry *listed = NULL;
     bool found;
-    if (!indexes_find_any(indexes, name, &entry, err)) return false;
-    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
-    pthread_mutex_t *lock = indexes_row_lock(indexes, name);
-    pthread_mutex_lock(lock);
-    bool removed = remove_files(bucket_store(bucket), &entry->meta, err);
-    pthread_mutex_unlock(lock);
-    if (!removed) return false;
     pthread_rwlock_wrlock(&indexes->lock);
     size_t at = entry_place(indexes, name, &found);
     if (found) {
@@ -394,7 +385,20 @@ bool index_drop(Indexes *indexes, Str name, Err *err) {
     }
     pthread_rwlock_unlock(&indexes->lock);
     index_entry_release(&listed);
-    return true;
+}
+
+/* Rows that are put wait, and find no index then. */
+bool index_drop(Indexes *indexes, Str name, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    if (!indexes_find_any(indexes, name, &entry, err)) return false;
+    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    pthread_mutex_t *lock = indexes_row_lock(indexes, name);
+    pthread_mutex_lock(lock);
+    bool removed = remove_files(bucket_store(bucket), &entry->meta, err);
+    if (removed) unlist_entry(indexes, name);
+    pthread_mutex_unlock(lock);
+    return removed;
 }
 
 /* Whether the dataset has moved on since the build; unknown datasets count as moved. */

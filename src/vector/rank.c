@@ -4,6 +4,8 @@
 
 #define FUSION_K 60
 #define FUSION_DEPTH 100 /* rows of each list that are joined, at least */
+#define DEAD_FEW 64      /* one row in so many is few, see search_few_dead */
+#define DEAD_SLACK 16
 
 RankMode rank_mode(Str name) {
     return str_is(name, "text") ? RANK_TEXT : str_is(name, "hybrid") ? RANK_HYBRID : RANK_VECTOR;
@@ -44,14 +46,40 @@ static bool rank_text(const IndexEntry *entry, const Ranking *ranking, Hit *hits
     return true;
 }
 
+/* Where few rows are dead, a walk that does not ask which loses less time than one that does: it
+ * looks for some more, and the dead ones are dropped. *enough is false when too many were dead. */
+static bool search_few_dead(Index *index, const Ranking *ranking, Hit *hits, size_t *count,
+                            bool *enough, Err *err) {
+    SearchParams params = ranking->params;
+    size_t found, kept = 0;
+    params.allowed = NULL;
+    params.k += DEAD_SLACK;
+    Hit *all = malloc(params.k * sizeof *all);
+    if (!all) abort();
+    bool ok = index->ops->search(index, ranking->vector, &params, all, &found, err);
+    for (size_t i = 0; ok && i < found && kept < ranking->params.k; i++)
+        if (rows_view_base_alive(ranking->view, all[i].row)) hits[kept++] = all[i];
+    *enough = ok && (kept == ranking->params.k || found < params.k);
+    free(all);
+    *count = kept;
+    return ok;
+}
+
+static bool search_base(Index *index, const Ranking *ranking, Hit *hits, size_t *count, Err *err) {
+    const RowsView *view = ranking->view;
+    bool enough = false, few = view->dead > 0 && view->dead <= view->base_count / DEAD_FEW &&
+                               ranking->params.allowed == &view->alive && !ranking->params.exact;
+    if (few && !search_few_dead(index, ranking, hits, count, &enough, err)) return false;
+    return enough || index->ops->search(index, ranking->vector, &ranking->params, hits, count, err);
+}
+
 /* The overlay's rows are compared one by one: a fold (fold.c) keeps them few. */
 static bool rank_near(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
                       Err *err) {
     Index *index = entry->index;
     bool l2 = metric_of(entry->meta.metric) == METRIC_L2;
     const Kernels *k = kernels();
-    if (!index->ops->search(index, ranking->vector, &ranking->params, hits, count, err))
-        return false;
+    if (!search_base(index, ranking, hits, count, err)) return false;
     for (size_t at = next_beside(ranking, 0); at != SIZE_MAX; at = next_beside(ranking, at + 1)) {
         const float *vector = rows_view_row(ranking->view, at)->vector;
         float score = l2 ? k->distance2(ranking->vector, vector, index->stride) / -2

@@ -183,6 +183,88 @@ TEST("a number that merging left free is not taken by who did not hear of it") {
     store_close(&log.store);
 }
 
+typedef struct Racer {
+    const RowLog *log;
+    Seen seen;
+    char name;
+} Racer;
+
+#define RACES 40
+
+static void *race(void *context) {
+    Racer *racer = context;
+    static const float vector[3] = {1, 2, 3};
+    uint64_t known = 0;
+    for (int i = 0; i < RACES; i++) {
+        char id[8];
+        RowPut put;
+        Err err = {0};
+        snprintf(id, sizeof id, "%c%d", racer->name, i);
+        RowBatch batch = put_of(&put, id, vector);
+        if (!row_log_append(racer->log, &batch, &known, note, &racer->seen, &err)) abort();
+    }
+    return NULL;
+}
+
+static void append_delete(const RowLog *log, const char *doc_id, uint64_t *known, Seen *seen) {
+    Str id = str_from(doc_id);
+    Err err = {0};
+    RowBatch batch = {.deletes = &id, .delete_count = 1};
+    CHECK_OK(row_log_append(log, &batch, known, note, seen, &err));
+}
+
+TEST("many small objects are joined into one that has the last state of each document") {
+    RowLog log = new_log(kit_dir());
+    OWNED(arena_close) Arena arena = {0};
+    Seen seen = {0};
+    uint64_t known = 0;
+    RowObject *objects;
+    size_t count, merged;
+    Err err = {0};
+    for (int i = 0; i < 6; i++) append(&log, (const char *[]){"a", "b"}[i % 2], &known, &seen);
+    CHECK_OK(row_log_merge(&log, 3, &merged, &err));
+    CHECK_INT(merged, 0); /* too few */
+    append_delete(&log, "b", &known, &seen);
+    append_delete(&log, "never", &known, &seen);
+    append(&log, "c", &known, &seen);
+    append(&log, "newest", &known, &seen);
+    CHECK_OK(row_log_merge(&log, 3, &merged, &err));
+    CHECK_INT(merged, 9);
+    CHECK_STR(replayed(&log, 0, &seen), "-b@9 -never@9 +a@9 +c@9 +newest@10 ");
+    CHECK_STR(replayed(&log, 9, &seen), "+newest@10 ");
+    CHECK_OK(row_log_list(&log, 0, &arena, &objects, &count, &err));
+    CHECK_INT(count, 2);
+    text_close(&seen.text);
+    store_close(&log.store);
+}
+
+TEST("a writer beside one who merges all the time loses nothing") {
+    RowLog log = new_log(kit_dir());
+    Racer racer = {.log = &log, .name = 'x'};
+    pthread_t thread;
+    Seen seen = {0};
+    size_t merged, all = 0;
+    CHECK(pthread_create(&thread, NULL, race, &racer) == 0);
+    for (uint64_t known = 0; known < RACES;) {
+        Err err = {0};
+        CHECK_OK(row_log_replay(&log, &known, note, &seen, &err));
+        if (!row_log_merge(&log, 3, &merged, &err)) CHECK(err.kind == LH_MISSING);
+        all += merged;
+    }
+    pthread_join(thread, NULL);
+    CHECK(all > 0);
+    Str found = replayed(&log, 0, &seen);
+    for (int i = 0; i < RACES; i++) {
+        char id[16];
+        size_t at;
+        snprintf(id, sizeof id, "+x%d@", i);
+        CHECK(str_find(found, str_from(id), &at));
+    }
+    text_close(&racer.seen.text);
+    text_close(&seen.text);
+    store_close(&log.store);
+}
+
 static void damage(const char *dir, const char *name, bool remove) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/vectors/i/rows/x/%s", dir, name);
@@ -214,29 +296,6 @@ TEST("a damaged batch and a lost one are told, and nothing behind them is applie
     CHECK_STR(text_str(&seen.text), "+a@1 +b@2 ");
     text_close(&seen.text);
     store_close(&log.store);
-}
-
-typedef struct Racer {
-    const RowLog *log;
-    Seen seen;
-    char name;
-} Racer;
-
-#define RACES 40
-
-static void *race(void *context) {
-    Racer *racer = context;
-    static const float vector[3] = {1, 2, 3};
-    uint64_t known = 0;
-    for (int i = 0; i < RACES; i++) {
-        char id[8];
-        RowPut put;
-        Err err = {0};
-        snprintf(id, sizeof id, "%c%d", racer->name, i);
-        RowBatch batch = put_of(&put, id, vector);
-        if (!row_log_append(racer->log, &batch, &known, note, &racer->seen, &err)) abort();
-    }
-    return NULL;
 }
 
 TEST("writers side by side lose nothing and agree on the order") {

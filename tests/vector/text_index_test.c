@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static Err err;
@@ -50,6 +51,34 @@ TEST("rows that hold the words are ranked by BM25, whatever the form of the word
     CHECK_INT(hits[0].row, 3);
     CHECK_INT(ask(index, "elephant", NULL, hits), 0);
     CHECK_INT(ask(index, "", NULL, hits), 0);
+}
+
+static int stem_order(const void *a, const void *b) {
+    uint64_t x = ((const Stem *)a)->hash, y = ((const Stem *)b)->hash;
+    return (x > y) - (x < y);
+}
+
+TEST("a text beside the index gets the score that it would have in it") {
+    OWNED(text_index_close) TextIndex *index = NULL;
+    OWNED(text_query_close) TextQuery query = {0};
+    OWNED(stems_close) Stems *stems = NULL;
+    const TextRows rows = {.count = COUNT(texts), .text = text_of};
+    Stem sorted[32];
+    Hit hits[10];
+    size_t count, asked;
+    CHECK_OK(text_index_open(write_file(&rows), &index, &err));
+    CHECK_OK(text_query_open(index, STR("the cats, the DOG and an elephant"), &query, &err));
+    CHECK_OK(stems_open(&stems, &err));
+    asked = ask(index, "the cats, the DOG and an elephant", NULL, hits);
+    CHECK_INT(asked, 3);
+    for (size_t i = 0; i < asked; i++) {
+        uint32_t words = 0;
+        const Stem *list = stems_of(stems, str_from(texts[hits[i].row]), &count);
+        for (size_t j = 0; j < count; j++) words += (sorted[j] = list[j]).count;
+        qsort(sorted, count, sizeof *sorted, stem_order);
+        CHECK(fabsf(text_query_score(&query, sorted, count, words) - hits[i].score) < 1e-5f);
+    }
+    CHECK(text_query_score(&query, NULL, 0, 0) == 0);
 }
 
 TEST("rows that are not allowed are left out") {
