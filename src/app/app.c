@@ -71,8 +71,10 @@ static bool open_parts(App *app, const Settings *settings, const char *config_pa
     if (!open_storage(app, settings, err)) return err_while(err, "storage");
     if (!open_catalog(app, settings, err)) return err_while(err, "catalog");
     if (!open_engine(app, settings, err)) return err_while(err, "query");
-    if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
-    if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
+    if (!ai_open(&settings->ai, &app->ai, err) ||
+        !ai_embedder(app->ai, (Str){0}, &app->embedder, err))
+        return err_while(err, "ai");
+    if (!indexes_open(app->buckets, app->catalog, app->engine, app->ai, &app->indexes, err))
         return err_while(err, "vector");
     if (settings->limits.index_build_mib)
         indexes_limit_build(app->indexes, settings->limits.index_build_mib << 20);
@@ -126,6 +128,7 @@ void app_close(App **app) {
     agent_close(&(*app)->agent);
     indexes_close(&(*app)->indexes);
     embedder_close(&(*app)->embedder);
+    ai_close(&(*app)->ai);
     engine_close(&(*app)->engine);
     catalog_close(&(*app)->catalog);
     buckets_close(&(*app)->buckets);

@@ -29,7 +29,8 @@ typedef struct App {
     Engine *engine;
     Indexes *indexes;
     Agent *agent;
-    Embedder *embedder; /* for /ai/embed */
+    Ai *ai;
+    Embedder *embedder; /* for /ai/embed, where it is the built-in one */
     Jobs *jobs;
     HttpOptions http; /* what the gateway listens with */
     IngestLimits ingest;

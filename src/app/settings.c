@@ -124,13 +124,6 @@ static const Option limits_options[] = {
     {0},
 };
 
-static const Option ai_options[] = {
-    {"provider",     LH_TEXT, AT(AiSettings, provider), "builtin", "where models run",
-     .choices = "builtin"},
-    {"embed_model", LH_TEXT, AT(AiSettings, embed_model), "builtin", "model of /ai/embed"},
-    {0    },
-};
-
 typedef struct LogSettings {
     Str level, format;
 } LogSettings;

@@ -14,10 +14,6 @@ typedef struct LimitsSettings {
     int64_t index_build_mib;
 } LimitsSettings;
 
-typedef struct AiSettings {
-    Str provider, embed_model;
-} AiSettings;
-
 typedef struct StorageSettings {
     Str data_dir, state_dir, rescue_bucket;
     bool shared;
@@ -46,7 +42,7 @@ typedef struct Settings {
     IngestSettings ingest;
     QuerySettings query;
     LimitsSettings limits;
-    AiSettings ai;
+    AiOptions ai;
     AgentOptions agent;
     HttpOptions http;
     LogLevel log_level;

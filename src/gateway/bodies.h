@@ -56,6 +56,16 @@ typedef struct EmbedBody {
     const Json *texts;
     Str model;
 } EmbedBody;
+typedef struct GenerateBody { /* of a chat too */
+    Str prompt, model, system, user;
+    const Json *messages, *stop, *stream_options;
+    double temperature, top_p; /* below 0: not given */
+    int64_t max_tokens, seed, n;
+    bool stream;
+} GenerateBody;
+typedef struct ModelBody {
+    Str model;
+} ModelBody;
 typedef struct OpenaiEmbedBody {
     const Json *input;
     Str model, encoding_format, user;

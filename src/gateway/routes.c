@@ -48,8 +48,13 @@ const Route routes[] = {
     {HTTP_POST,   "/ingest/mysql", ingest_mysql, "a MySQL or MariaDB table or query into a dataset", ROUTE_POOL, BODY(db_body, DbBody), .job = true},
 
     {HTTP_POST,   "/ai/embed",      ai_embed,      "texts into vectors", ROUTE_POOL, BODY(embed_body, EmbedBody)},
+    {HTTP_POST,   "/ai/generate",   ai_generate_post, "text from a generator", ROUTE_POOL, BODY(generate_body, GenerateBody)},
     {HTTP_POST,   "/v1/embeddings", openai_embed,  "the same in OpenAI's shape", ROUTE_POOL, BODY(openai_embed_body, OpenaiEmbedBody)},
+    {HTTP_POST,   "/v1/chat/completions", openai_chat, "a chat in OpenAI's shape", ROUTE_POOL, BODY(chat_body, GenerateBody)},
     {HTTP_GET,    "/v1/models",     openai_models, "models in OpenAI's shape", ROUTE_POOL},
+    {HTTP_POST,   "/admin/unload",  admin_unload,  "a model out of the GPU's memory, at once", ROUTE_POOL, BODY(model_body, ModelBody)},
+    {HTTP_POST,   "/admin/preload", admin_preload, "a model into it, before it is asked", ROUTE_POOL, BODY(model_body, ModelBody)},
+    {HTTP_GET,    "/admin/vram",    admin_vram,    "the GPUs' memory and the models in it", ROUTE_POOL},
 
     {HTTP_POST,   "/vectors/indexes",         index_post,    "build an index over a dataset", ROUTE_POOL, BODY(index_options, IndexSpec), .job = true},
     {HTTP_GET,    "/vectors/indexes",         index_list,    "indexes", ROUTE_POOL},

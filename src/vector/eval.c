@@ -116,12 +116,8 @@ static bool answer_all(IndexEntry *entry, EvalSet *set, Arena *arena, Err *err) 
 /* ---- Queries ---- */
 
 static bool embed_text(IndexEntry *entry, Str text, Arena *arena, EvalQuery *out, Err *err) {
-    if (!entry->embedder)
-        return err_code(err, LH_IMPOSSIBLE, "no_model",
-                        "index '%.*s' has vectors of its own and no model: give vectors as queries",
-                        SHOW(entry->meta.index));
     *out = (EvalQuery){.text = arena_copy(arena, text), .vector = new_vector(entry->index, arena)};
-    if (!embedder_embed(entry->embedder, &text, 1, out->vector, err)) return false;
+    if (!index_entry_embed(entry, text, out->vector, err)) return false;
     metric_prepare(metric_of(entry->meta.metric), out->vector, entry->index->dimensions);
     return true;
 }

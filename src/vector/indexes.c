@@ -25,15 +25,25 @@ void index_entry_release(IndexEntry **entry) {
     *entry = NULL;
 }
 
-static bool open_embedder(IndexEntry *entry, Err *err) {
+static bool open_embedder(Ai *ai, IndexEntry *entry, Err *err) {
     Bytes statistics = entry->index->ops->embedder(entry->index);
     if (entry->meta.model.len == 0) return true;
-    if (!embedder_open(entry->meta.model, &entry->embedder, err)) return false;
-    if (statistics.size && !embedder_load(entry->embedder, statistics, err)) return false;
-    if (!str_equal(embedder_digest(entry->embedder), entry->meta.model_digest))
-        return err_set(err, LH_CORRUPT, "the model '%.*s' is not the one that made the vectors",
-                       SHOW(entry->meta.model));
-    return true;
+    /* Without its model an index still answers vectors, and words by its text index. */
+    if (!ai_embedder(ai, entry->meta.model, &entry->embedder, &entry->no_model)) return true;
+    return (statistics.size == 0 || embedder_load(entry->embedder, statistics, err)) &&
+           embedder_expect(entry->embedder, entry->meta.model_digest,
+                           (size_t)entry->meta.dimensions, err);
+}
+
+bool index_entry_embed(const IndexEntry *entry, Str text, float *out, Err *err) {
+    if (entry->embedder) return embedder_embed(entry->embedder, &text, 1, out, err);
+    if (entry->meta.model.len == 0)
+        return err_code(err, LH_IMPOSSIBLE, "no_model",
+                        "index '%.*s' has vectors of its own and no model: search it with 'vector'",
+                        SHOW(entry->meta.index));
+    return err_code(err, LH_IMPOSSIBLE, "wrong_model",
+                    "index '%.*s' was made by model '%.*s', which is not there: %.200s",
+                    SHOW(entry->meta.index), SHOW(entry->meta.model), entry->no_model.message);
 }
 
 static bool open_text(Store *store, IndexEntry *entry, Err *err) {
@@ -54,7 +64,7 @@ static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
            store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
            index_hnsw_open(local_file_path(file), &entry->index, err) &&
-           open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);
+           open_text(bucket_store(bucket), entry, err) && open_embedder(indexes->ai, entry, err);
 }
 
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {
@@ -261,13 +271,14 @@ static bool load_bucket(Indexes *indexes, Str name, Err *err) {
     return true;
 }
 
-bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **out, Err *err) {
+bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, Indexes **out,
+                  Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Indexes *indexes = calloc(1, sizeof *indexes);
     size_t count;
     (void)err;
     if (!indexes) abort();
-    *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine};
+    *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine, .ai = ai};
     indexes->build_bytes_max = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
     pthread_rwlock_init(&indexes->lock, NULL);
     Str *names = bucket_names(buckets, &arena, &count);

@@ -21,7 +21,8 @@ typedef struct IndexEntry {
     IndexMeta meta;
     Index *index;       /* NULL: broken */
     TextIndex *text;    /* NULL: the index has no texts */
-    Embedder *embedder; /* with the index's statistics; NULL without a text column */
+    Embedder *embedder; /* with the index's statistics; NULL without a text column or its model */
+    Err no_model;       /* why that is not there */
     Err broken;
     pthread_mutex_t lock; /* over docs being made */
     DocTable *docs;
@@ -31,6 +32,7 @@ struct Indexes {
     Buckets *buckets;
     Catalog *catalog;
     Engine *engine;
+    Ai *ai;                /* may be NULL */
     pthread_rwlock_t lock; /* over entries and building */
     IndexEntry **entries;
     size_t entry_count, entry_cap;
@@ -65,6 +67,9 @@ void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacin
 static inline Str index_rows(const IndexEntry *entry) {
     return entry->meta.vectors;
 }
+/* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
+ * errors of ai.h. */
+bool index_entry_embed(const IndexEntry *entry, Str text, float *out, Err *err);
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

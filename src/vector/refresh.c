@@ -18,8 +18,12 @@ static bool refresh_plan(Build *b, Str name, Err *err) {
         return true;
     }
     Bytes statistics = index->ops->embedder(index);
-    return embedder_open(meta->model, &b->embedder, err) &&
-           (statistics.size == 0 || embedder_load(b->embedder, statistics, err));
+    if (!ai_embedder(b->indexes->ai, meta->model, &b->embedder, err) ||
+        (statistics.size && !embedder_load(b->embedder, statistics, err)) ||
+        !embedder_expect(b->embedder, meta->model_digest, (size_t)meta->dimensions, err))
+        return false;
+    if (b->job) embedder_watch(b->embedder, build_cancelled, b);
+    return embedder_ready(b->embedder, err); /* before the rows are read */
 }
 
 static void write_result(const Build *b, int64_t rows_before, Text *result) {

@@ -88,11 +88,7 @@ static bool take_floats(Run *run, const float *floats, size_t count, Err *err) {
 
 static bool embed_query(Run *run, Err *err) {
     const Search *search = run->search;
-    if (!run->entry->embedder)
-        return err_code(err, LH_IMPOSSIBLE, "no_model",
-                        "index '%.*s' has vectors of its own and no model: search it with 'vector'",
-                        SHOW(run->entry->meta.index));
-    return embedder_embed(run->entry->embedder, &search->query, 1, run->query, err);
+    return index_entry_embed(run->entry, search->query, run->query, err);
 }
 
 static bool check_given(Run *run, Err *err) {

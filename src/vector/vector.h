@@ -25,7 +25,9 @@ typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defau
 extern const Option index_options[];
 
 /* Scans every bucket for indexes and maps their champions; a broken one is kept and says why. */
-bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **out, Err *err);
+/* ai may be NULL: then the built-in model alone. Nothing is asked of a model server here. */
+bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, Indexes **out,
+                  Err *err);
 void indexes_close(Indexes **indexes);
 /* The most memory that building one graph may take; half of the machine's when it is not called.
  * Before builds start. */
