@@ -31,6 +31,7 @@ bool ai_has_provider(const Ai *ai); /* beside `builtin` */
 Str ai_provider(const Ai *ai);      /* its kind, "builtin" when there is none */
 Str ai_embed_model(const Ai *ai);
 Str ai_generate_model(const Ai *ai); /* may be empty */
+const Json *ai_pinned(const Ai *ai); /* a list of names, or NULL */
 bool ai_probe(Ai *ai, Err *err);     /* whether the provider answers, within two seconds */
 /* Ollama's names carry a tag: "mistral" is "mistral:latest". */
 bool model_same(Str a, Str b);
@@ -128,3 +129,43 @@ typedef struct Vram {
     const char *source; /* "nvml", "nvidia-smi" or "none" */
 } Vram;
 void vram_read(Vram *out);
+
+/* The GPU slot: one holder (a profile) at a time, whose generator stands in memory. A change stops
+ * requests to the models that leave or come, waits until those under way have ended, unloads,
+ * waits for the memory, loads, looks whether it is there, and only then says so. Changes wait for
+ * each other in the order they came; each is carried out, so that the last one wins. A change that
+ * fails half-way leaves a slot without a holder which says why; the next one starts from there: the
+ * slot keeps a durable list of all models that it may have left in memory. Thread safe. */
+#define SLOT_HOLDER_MAX 63
+typedef struct SlotModels {
+    Str *pins, *ours; /* never unloaded, whoever holds the slot; those of all that may hold it */
+    size_t pin_count, our_count;
+} SlotModels;
+typedef struct SlotHooks {
+    /* The record is durable when it returns true. */
+    bool (*save)(void *context, Bytes record, Err *err);
+    bool (*models)(void *context, Arena *arena, SlotModels *out, Err *err);
+    void *context;
+} SlotHooks;
+
+typedef struct Slot Slot;
+/* `record` as it was last saved, or empty. */
+bool slot_open(Ai *ai, const SlotHooks *hooks, Bytes record, Slot **out, Err *err);
+void slot_close(Slot **slot);
+/* LH_OFFLINE "slot_busy": other changes, or requests under way, took too long; and ai.h's errors.
+ * *swap says what was done, in the arena. */
+typedef struct SlotSwap {
+    const Str *unloaded; /* names */
+    size_t unloaded_count;
+    int64_t freed_bytes;
+    bool preloaded; /* false: it was there */
+} SlotSwap;
+bool slot_activate(Slot *slot, Str holder, Str model, Arena *arena, SlotSwap *swap, Err *err);
+/* Nothing happens, and *was is false, when another holds it. */
+bool slot_deactivate(Slot *slot, Str holder, bool *was, Arena *arena, SlotSwap *swap, Err *err);
+bool slot_is_held(Slot *slot, Str holder);                /* or is being taken by it */
+Str slot_model(Slot *slot, Arena *arena);                 /* of the holder; empty without one */
+void slot_write(Slot *slot, Arena *arena, JsonWriter *w); /* members, inside an object */
+/* Around each request to a generator: waits while its model is being swapped. */
+bool slot_enter(Slot *slot, Str model, bool (*cancelled)(void *context), void *context, Err *err);
+void slot_leave(Slot *slot, Str model);

@@ -8,7 +8,7 @@
 
 typedef struct Item Item;
 struct Item {
-    Item *chain;        /* of its slot */
+    Item *chain;         /* of its slot */
     Item *newer, *older; /* by use */
     uint64_t hash, model;
     size_t dimensions, text_len;
@@ -116,7 +116,10 @@ void embed_cache_put(EmbedCache *cache, uint64_t model, Str text, const float *v
         while (cache->bytes + size > cache->bytes_max) drop_oldest(cache);
         Item *item = malloc(size), **at = slot_of(cache, hash);
         if (!item) abort();
-        *item = (Item){.chain = *at, .hash = hash, .model = model, .dimensions = dimensions,
+        *item = (Item){.chain = *at,
+                       .hash = hash,
+                       .model = model,
+                       .dimensions = dimensions,
                        .text_len = text.len};
         memcpy(item->values, vector, dimensions * sizeof *vector);
         if (text.len) memcpy(item->values + dimensions, text.data, text.len);

@@ -8,7 +8,8 @@ typedef struct EmbedderOps {
     bool (*ready)(Embedder *embedder, Err *err); /* NULL: always */
     bool (*expect)(Embedder *embedder, Str digest, size_t dimensions, Err *err);
     bool (*embed)(Embedder *embedder, const Str *texts, size_t count, float *out, Err *err);
-    void (*watch)(Embedder *embedder, bool (*cancelled)(void *context), void *context); /* or NULL */
+    void (*watch)(Embedder *embedder, bool (*cancelled)(void *context),
+                  void *context);                            /* or NULL */
     bool (*observe)(Embedder *embedder, Str text, Err *err); /* NULL: it learns nothing */
     void (*statistics)(Embedder *embedder, Text *out);
     bool (*load)(Embedder *embedder, Bytes statistics, Err *err);

@@ -125,8 +125,7 @@ static bool embed_halving(Remote *remote, EmbedBatch batch, const size_t *where,
     if (embed_batch(remote, &batch, rows, err)) return true;
     bool refused = str_is(str_from(err->code), "model_refused");
     if (!refused) return false;
-    if (batch.count == 1)
-        return err_while(err, "text %zu (%zu bytes)", *where, batch.texts->len);
+    if (batch.count == 1) return err_while(err, "text %zu (%zu bytes)", *where, batch.texts->len);
     EmbedBatch left = batch, right = batch;
     left.count = batch.count / 2;
     right.texts += left.count;
@@ -200,7 +199,7 @@ static bool embed_missing(Remote *remote, uint64_t model, const Str *texts, cons
     OWNED(arena_close) Arena arena = {0};
     size_t dimensions = remote->embedder.dimensions;
     Str *some = arena_array(&arena, Str, count);
-    float *rows = arena_array(&arena, float, count * dimensions);
+    float *rows = arena_array(&arena, float, count *dimensions);
     for (size_t i = 0; i < count; i++) some[i] = texts[missing[i]];
     const EmbedBatch batch = {str_from(remote->embedder.model), some, count, remote->patience};
     if (!embed_halving(remote, batch, missing, rows, err)) return false;
@@ -211,8 +210,7 @@ static bool embed_missing(Remote *remote, uint64_t model, const Str *texts, cons
     return true;
 }
 
-static bool remote_embed(Embedder *embedder, const Str *texts, size_t count, float *out,
-                         Err *err) {
+static bool remote_embed(Embedder *embedder, const Str *texts, size_t count, float *out, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Remote *remote = (Remote *)embedder;
     if (!check_lengths(remote, texts, count, err)) return false;

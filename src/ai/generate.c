@@ -50,18 +50,21 @@ static bool run(Ai *ai, const Generation *generation, Arena *arena, Generated *o
     OWNED(text_close) Text body = {0};
     Stream stream = {.ai = ai, .generation = generation, .out = out};
     const char *path = ai->ops->write_generation(ai, generation, &(JsonWriter){.out = &body});
-    const ProviderCall call = {.method = "POST",
-                               .path = path,
-                               .model = generation->model,
-                               .body = text_bytes(&body),
-                               .answer_ms = ai->options.load_timeout_ms,
-                               .patience = {0, generation->cancelled, generation->context},
-                               .sink = generation->piece ? on_bytes : NULL,
-                               .sink_context = &stream};
+    const ProviderCall call = {
+        .method = "POST",
+        .path = path,
+        .model = generation->model,
+        .body = text_bytes(&body),
+        .answer_ms = ai->options.load_timeout_ms,
+        .patience = {0, generation->cancelled, generation->context},
+        .sink = generation->piece ? on_bytes : NULL,
+        .sink_context = &stream
+    };
     const Json *answer = NULL;
     bool ok = provider_call(ai, &call, arena, &answer, err);
-    if (ok) ok = answer ? add_piece(&stream, answer, err)
-                        : take_line(&stream, text_str(&stream.line), err);
+    if (ok)
+        ok = answer ? add_piece(&stream, answer, err)
+                    : take_line(&stream, text_str(&stream.line), err);
     text_close(&stream.line);
     return ok;
 }

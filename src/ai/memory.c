@@ -14,9 +14,9 @@ static bool check_manages(const Ai *ai, Err *err) {
     if (!ai->ops)
         return err_code(err, LH_IMPOSSIBLE, "no_model_server",
                         "there is no model server: set [ai] provider and url");
-    return ai->ops->load || err_code(err, LH_IMPOSSIBLE, "not_supported",
-                                     "a server of provider '%s' manages its own memory",
-                                     ai->ops->name);
+    return ai->ops->load ||
+           err_code(err, LH_IMPOSSIBLE, "not_supported",
+                    "a server of provider '%s' manages its own memory", ai->ops->name);
 }
 
 bool ai_loaded(Ai *ai, Arena *arena, LoadedModel **out, size_t *count, Err *err) {

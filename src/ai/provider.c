@@ -1,6 +1,6 @@
 /* One call to a model server: a client from a small pool, the key read anew each time (so that it
- * can be changed), failures tried again with growing pauses while it may help, and an error in words
- * that never hold the key. */
+ * can be changed), failures tried again with growing pauses while it may help, and an error in
+ * words that never hold the key. */
 #include "ai/provider.h"
 
 #include <math.h>
@@ -14,45 +14,45 @@
 #define SAID_MAX 160 /* of the server's own words */
 
 const Option ai_options[] = {
-    {"provider", LH_TEXT, AT(AiOptions, provider), "builtin", "where models run",
+    {"provider",                                         LH_TEXT, AT(AiOptions, provider), "builtin", "where models run",
      .choices = "builtin|ollama|openai"},
-    {"url", LH_TEXT, AT(AiOptions, url), NULL,
+    {"url",                                      LH_TEXT, AT(AiOptions, url), NULL,
      "of the model server; Ollama's is http://127.0.0.1:11434 unless said"},
-    {"embed_model", LH_TEXT, AT(AiOptions, embed_model), "builtin",
+    {"embed_model",                                         LH_TEXT, AT(AiOptions, embed_model), "builtin",
      "model of /ai/embed and of indexes that name none"},
-    {"generate_model", LH_TEXT, AT(AiOptions, generate_model), NULL,
+    {"generate_model",                 LH_TEXT, AT(AiOptions, generate_model), NULL,
      "model of /ai/generate where the request names none"},
-    {"api_key_ref", LH_TEXT, AT(AiOptions, api_key_ref), NULL,
+    {"api_key_ref",                                              LH_TEXT, AT(AiOptions, api_key_ref), NULL,
      "where the server's key is: env:NAME or file:PATH"},
-    {"pinned", LH_JSON, AT(AiOptions, pinned), NULL, "names of models that are never unloaded"},
-    {"keep_alive", LH_TEXT, AT(AiOptions, keep_alive), "5m",
+    {"pinned",                                      LH_JSON, AT(AiOptions, pinned), NULL, "names of models that are never unloaded"},
+    {"keep_alive",                                              LH_TEXT, AT(AiOptions, keep_alive), "5m",
      "time that a preloaded model stays without use"},
-    {"num_ctx", LH_INT, AT(AiOptions, num_ctx), "0",
+    {"num_ctx",                                                  LH_INT, AT(AiOptions, num_ctx), "0",
      "context of generators, the same in every request; 0: the server's own", .max = 1 << 24},
-    {"parallel", LH_INT, AT(AiOptions, parallel), "4", "batches that are embedded at a time",
+    {"parallel",   LH_INT, AT(AiOptions, parallel), "4", "batches that are embedded at a time",
      .min = 1, .max = 64},
-    {"batch", LH_INT, AT(AiOptions, batch), "64", "texts in one request", .min = 1, .max = 2048},
+    {"batch",                                      LH_INT, AT(AiOptions, batch), "64", "texts in one request", .min = 1, .max = 2048},
     {"text_bytes_max", LH_INT, AT(AiOptions, text_bytes_max), "32768",
      "longer texts are refused, for a server may cut them silently; 0: none are", .max = 1 << 24},
-    {"cache_mib", LH_INT, AT(AiOptions, cache_mib), "64",
+    {"cache_mib",                                   LH_INT, AT(AiOptions, cache_mib), "64",
      "memory for vectors of texts that were embedded before", .max = 1 << 20},
-    {"connect_timeout_ms", LH_INT, AT(AiOptions, connect_timeout_ms), "3000",
+    {"connect_timeout_ms",                                      LH_INT, AT(AiOptions, connect_timeout_ms), "3000",
      "time to connect to the model server", .min = 10, .max = 3600000},
-    {"embed_timeout_ms", LH_INT, AT(AiOptions, embed_timeout_ms), "60000",
+    {"embed_timeout_ms",                                              LH_INT, AT(AiOptions, embed_timeout_ms), "60000",
      "time to embed a batch, the model's load included", .min = 10, .max = 3600000},
-    {"load_timeout_ms", LH_INT, AT(AiOptions, load_timeout_ms), "330000",
+    {"load_timeout_ms",                                                  LH_INT, AT(AiOptions, load_timeout_ms), "330000",
      "time to load a model, and to its first word", .min = 10, .max = 3600000},
-    {"retry_ms", LH_INT, AT(AiOptions, retry_ms), "30000",
+    {"retry_ms",LH_INT, AT(AiOptions, retry_ms), "30000",
      "time for which a build tries again while the server fails", .max = 3600000},
-    {"model_check_ms", LH_INT, AT(AiOptions, model_check_ms), "5000",
+    {"model_check_ms",                                      LH_INT, AT(AiOptions, model_check_ms), "5000",
      "time after which the model's digest is looked at again", .max = 3600000},
     {"drain_ms", LH_INT, AT(AiOptions, drain_ms), "30000",
      "time that a swap of profiles waits for requests under way", .max = 3600000},
-    {"unload_ms", LH_INT, AT(AiOptions, unload_ms), "15000",
+    {"unload_ms",                                           LH_INT, AT(AiOptions, unload_ms), "15000",
      "time for a model to leave the GPU's memory", .min = 10, .max = 3600000},
-    {"slot_wait_ms", LH_INT, AT(AiOptions, slot_wait_ms), "120000",
+    {"slot_wait_ms",                                      LH_INT, AT(AiOptions, slot_wait_ms), "120000",
      "time that a request waits while profiles are swapped", .max = 3600000},
-    {0},
+    {0                                             },
 };
 
 /* ---- Opening ---- */
@@ -165,6 +165,10 @@ Str ai_generate_model(const Ai *ai) {
     return ai->options.generate_model;
 }
 
+const Json *ai_pinned(const Ai *ai) {
+    return ai->options.pinned;
+}
+
 static Str untagged(Str name) {
     return str_ends(name, STR(":latest")) ? str_slice(name, 0, name.len - 7) : name;
 }
@@ -233,8 +237,8 @@ static Str said(const HttpReply *reply, Str key, Arena *arena) {
     size_t at;
     if (!json_read(text_str(&reply->body), arena, &json, &ignored)) return (Str){0};
     const Json *error = json_get(json, "error");
-    Str text = error && error->kind == JSON_TEXT ? error->text
-                                                 : json_get_text(error, "message", (Str){0});
+    Str text =
+        error && error->kind == JSON_TEXT ? error->text : json_get_text(error, "message", (Str){0});
     if (key.len && str_find(text, key, &at)) return (Str){0};
     return str_slice(text, 0, SAID_MAX);
 }
@@ -382,8 +386,8 @@ bool model_info(Ai *ai, Str name, bool fresh, ModelInfo *out, Err *err) {
     char digest[MODEL_DIGEST_SIZE] = "";
     pthread_mutex_lock(&ai->lock);
     const KnownModel *known = known_find(ai, name);
-    bool have = known && !fresh &&
-                clock_us() - known->checked_us <= ai->options.model_check_ms * 1000;
+    bool have =
+        known && !fresh && clock_us() - known->checked_us <= ai->options.model_check_ms * 1000;
     if (have) *out = known->info;
     pthread_mutex_unlock(&ai->lock);
     if (have) return true;

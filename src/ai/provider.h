@@ -74,10 +74,10 @@ typedef struct ProviderCall {
     const char *method, *path;
     Str model; /* for the error's words */
     Bytes body;
-    int64_t timeout_ms;  /* of the whole call; 0: as long as bytes come */
-    int64_t answer_ms;   /* to the first of them */
-    Patience patience;   /* retry_ms 0: once */
-    HttpSink *sink;      /* of a 2xx answer's body; NULL: *answer is its JSON */
+    int64_t timeout_ms; /* of the whole call; 0: as long as bytes come */
+    int64_t answer_ms;  /* to the first of them */
+    Patience patience;  /* retry_ms 0: once */
+    HttpSink *sink;     /* of a 2xx answer's body; NULL: *answer is its JSON */
     void *sink_context;
 } ProviderCall;
 bool provider_call(Ai *ai, const ProviderCall *call, Arena *arena, const Json **answer, Err *err);

@@ -115,8 +115,7 @@ static bool read_piece(const Json *piece, Str *text, Generated *out, Err *err) {
 
 static bool ollama_loaded(Ai *ai, Arena *arena, LoadedModel **out, size_t *count, Err *err) {
     const Json *answer;
-    const ProviderCall call = {
-        .method = "GET", .path = "/api/ps", .timeout_ms = PROVIDER_PROBE_MS};
+    const ProviderCall call = {.method = "GET", .path = "/api/ps", .timeout_ms = PROVIDER_PROBE_MS};
     if (!provider_call(ai, &call, arena, &answer, err)) return false;
     const Json *list = list_of(answer, "models");
     *out = arena_array(arena, LoadedModel, list->len + 1);

@@ -81,9 +81,9 @@ static bool nvml_read(Vram *out) {
 /* ---- nvidia-smi ---- */
 
 static bool smi_start(int *from, pid_t *pid) {
-    static char *const argv[] = {
-        "nvidia-smi", "--query-gpu=index,name,memory.total,memory.used,memory.free",
-        "--format=csv,noheader,nounits", NULL};
+    static char *const argv[] = {"nvidia-smi",
+                                 "--query-gpu=index,name,memory.total,memory.used,memory.free",
+                                 "--format=csv,noheader,nounits", NULL};
     posix_spawn_file_actions_t actions;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC)) return false;

@@ -29,6 +29,7 @@ typedef struct App {
     Engine *engine;
     Indexes *indexes;
     Agent *agent;
+    Profiles *profiles;
     Ai *ai;
     Embedder *embedder; /* for /ai/embed, where it is the built-in one */
     Jobs *jobs;

@@ -15,7 +15,7 @@ typedef struct LimitsSettings {
 } LimitsSettings;
 
 typedef struct StorageSettings {
-    Str data_dir, state_dir, rescue_bucket;
+    Str data_dir, state_dir, rescue_bucket, profile_root;
     bool shared;
     int64_t sweep_age_s; /* 0: never */
     int64_t cache_mib, breaker_failures, breaker_probe_ms;

@@ -7,46 +7,44 @@
 #define MESSAGES_MAX 4096
 
 const Option generate_body[] = {
-    {"prompt", LH_TEXT, AT(GenerateBody, prompt), REQUIRED, "what to answer"},
-    {"model", LH_TEXT, AT(GenerateBody, model), NULL, "the configured one when left out"},
-    {"system", LH_TEXT, AT(GenerateBody, system), NULL, "how to answer"},
-    {"stream", LH_FLAG, AT(GenerateBody, stream), "false", "ndjson, a line for each piece"},
-    {"temperature", LH_REAL, AT(GenerateBody, temperature), "-1", "-1: the model's own",
-     .min = -1, .max = 10},
-    {"top_p", LH_REAL, AT(GenerateBody, top_p), "-1", "-1: the model's own", .min = -1,
-     .max = 1},
+    {"prompt",                            LH_TEXT, AT(GenerateBody, prompt), REQUIRED, "what to answer"},
+    {"model",                    LH_TEXT, AT(GenerateBody, model), NULL, "the configured one when left out"},
+    {"system",                           LH_TEXT, AT(GenerateBody, system), NULL, "how to answer"},
+    {"stream",                                   LH_FLAG, AT(GenerateBody, stream), "false", "ndjson, a line for each piece"},
+    {"temperature",         LH_REAL, AT(GenerateBody, temperature), "-1", "-1: the model's own", .min = -1,
+     .max = 10},
+    {"top_p",                             LH_REAL, AT(GenerateBody, top_p), "-1", "-1: the model's own", .min = -1, .max = 1},
     {"max_tokens", LH_INT, AT(GenerateBody, max_tokens), NULL, "tokens at most", .min = 1,
      .max = 1 << 24},
-    {"seed", LH_INT, AT(GenerateBody, seed), NULL, "for the same answer again", .min = 1,
+    {"seed",                            LH_INT, AT(GenerateBody, seed), NULL, "for the same answer again", .min = 1,
      .max = 1ll << 53},
-    {"stop", LH_JSON, AT(GenerateBody, stop), NULL, "texts that end the answer"},
-    {0},
+    {"stop",                    LH_JSON, AT(GenerateBody, stop), NULL, "texts that end the answer"},
+    {0                              },
 };
 
 const Option chat_body[] = {
-    {"messages", LH_JSON, AT(GenerateBody, messages), REQUIRED, "[{\"role\",\"content\"}]"},
-    {"model", LH_TEXT, AT(GenerateBody, model), NULL, "the configured one when left out"},
-    {"stream", LH_FLAG, AT(GenerateBody, stream), "false", "server-sent events"},
-    {"stream_options", LH_JSON, AT(GenerateBody, stream_options), NULL,
+    {"messages",                          LH_JSON, AT(GenerateBody, messages), REQUIRED, "[{\"role\",\"content\"}]"},
+    {"model",                    LH_TEXT, AT(GenerateBody, model), NULL, "the configured one when left out"},
+    {"stream",                           LH_FLAG, AT(GenerateBody, stream), "false", "server-sent events"},
+    {"stream_options",                                   LH_JSON, AT(GenerateBody, stream_options), NULL,
      "{\"include_usage\":true} ends the stream with the tokens used"},
-    {"temperature", LH_REAL, AT(GenerateBody, temperature), "-1", "-1: the model's own",
-     .min = -1, .max = 10},
-    {"top_p", LH_REAL, AT(GenerateBody, top_p), "-1", "-1: the model's own", .min = -1,
-     .max = 1},
+    {"temperature",         LH_REAL, AT(GenerateBody, temperature), "-1", "-1: the model's own", .min = -1,
+     .max = 10},
+    {"top_p",                             LH_REAL, AT(GenerateBody, top_p), "-1", "-1: the model's own", .min = -1, .max = 1},
     {"max_tokens", LH_INT, AT(GenerateBody, max_tokens), NULL, "tokens at most", .min = 1,
      .max = 1 << 24},
-    {"max_completion_tokens", LH_INT, AT(GenerateBody, max_tokens), NULL, "the same", .min = 1,
+    {"max_completion_tokens",                            LH_INT, AT(GenerateBody, max_tokens), NULL, "the same", .min = 1,
      .max = 1 << 24},
-    {"seed", LH_INT, AT(GenerateBody, seed), NULL, "for the same answer again", .min = 1,
+    {"seed",                    LH_INT, AT(GenerateBody, seed), NULL, "for the same answer again", .min = 1,
      .max = 1ll << 53},
-    {"stop", LH_JSON, AT(GenerateBody, stop), NULL, "texts that end the answer"},
-    {"n", LH_INT, AT(GenerateBody, n), "1", "one answer", .min = 1, .max = 1},
-    {"user", LH_TEXT, AT(GenerateBody, user), NULL, "taken and not used"},
-    {0},
+    {"stop",                            LH_JSON, AT(GenerateBody, stop), NULL, "texts that end the answer"},
+    {"n",                                   LH_INT, AT(GenerateBody, n), "1", "one answer", .min = 1, .max = 1},
+    {"user",LH_TEXT, AT(GenerateBody, user), NULL, "taken and not used"},
+    {0                   },
 };
 
 const Option model_body[] = {
-    {"model", LH_TEXT, AT(ModelBody, model), REQUIRED, "name of a model of the provider"},
+    {"model",       LH_TEXT, AT(ModelBody, model), REQUIRED, "name of a model of the provider"},
     {0},
 };
 
@@ -78,8 +76,8 @@ static bool send_line(Pieces *pieces, const Text *json, Err *err) {
     Response *response = pieces->call->response;
     if (!pieces->begun) {
         response_header(response, "Cache-Control", STR("no-store"));
-        if (!response_stream(response,
-                             pieces->chat ? "text/event-stream" : "application/x-ndjson", err))
+        if (!response_stream(response, pieces->chat ? "text/event-stream" : "application/x-ndjson",
+                             err))
             return false;
         pieces->begun = true;
     }
@@ -247,13 +245,18 @@ static bool generate(App *app, Call *call, bool chat, Err *err) {
     char uuid[UUID_SIZE];
     int64_t started = clock_us();
     Generated made;
+    Slot *slot = profiles_slot(app->profiles);
     Pieces pieces = {.call = call, .chat = chat, .model = body->model};
+    if (pieces.model.len == 0) pieces.model = slot_model(slot, call->arena);
     if (pieces.model.len == 0) pieces.model = ai_generate_model(app->ai);
     random_uuid(uuid);
     pieces.id = arena_print(call->arena, "chatcmpl-%s", uuid);
     if (!check_stop(body->stop, err)) return false;
     Generation generation = generation_of(body, &pieces, call->arena);
-    if (!ai_generate(app->ai, &generation, call->arena, &made, err)) return false;
+    if (!slot_enter(slot, pieces.model, client_gone, &pieces, err)) return false;
+    bool generated = ai_generate(app->ai, &generation, call->arena, &made, err);
+    slot_leave(slot, pieces.model);
+    if (!generated) return false;
     bool ok = answer_generated(&pieces, body, &made, started, err);
     text_close(&made.text);
     return ok;

@@ -91,6 +91,8 @@ Handler ai_generate_post, openai_chat, openai_models, admin_unload, admin_preloa
 Handler index_list, index_get, index_post, index_delete, index_post_refresh, vector_search;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
+Handler profile_list, profile_get, profile_put_route, profile_delete, profile_active,
+    profile_post_activate, profile_post_deactivate, profile_post_search; /* _profiles */
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 
 /* Option tables of the handlers' query strings and bodies, beside the handlers. */

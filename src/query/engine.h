@@ -194,6 +194,8 @@ typedef struct Plan {
     Engine *engine;
     bool sandboxed;
     const Json *as_of;
+    const Str *only; /* NULL: any dataset */
+    size_t only_count;
     Arena *arena;
     Source *sources;
     size_t len, cap;

@@ -1,6 +1,7 @@
 /* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search, then
  * hits with their texts and the dataset's rows. Hits are documents: of a document's chunks the best
  * ones count, `per_document` of them. */
+#include "vector/profile.h"
 #include "vector/rank.h"
 
 #include <math.h>
@@ -130,6 +131,8 @@ static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
                    .trusted = trusted,
                    .cancelled = run->search->cancelled,
                    .context = run->search->context};
+    if (run->search->within)
+        query.only = profile_datasets(run->search->within, meta, &run->arena, &query.only_count);
     Str as_of = arena_print(&run->arena, "{\"%.*s\":%lld}", SHOW(meta->dataset),
                             (long long)meta->dataset_version);
     if (meta->dataset_version > 0 && !json_read(as_of, &run->arena, &query.as_of, err))
@@ -321,6 +324,7 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     int64_t started = clock_us();
     JsonWriter w = {.out = result};
     if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
+    if (search->within && !profile_admits(search->within, &run.entry->meta, err)) return false;
     note_search(&run);
     if (!make_query(&run, err) || !make_filter(&run, err) || !search_hits(&run, err)) return false;
     if (!fetch_rows(&run, &lines, err) || !read_lines(&run, text_str(&lines), &rows, err))

@@ -59,6 +59,7 @@ typedef struct Search { /* POST /vectors/search */
     bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
+    const struct Profile *within; /* whose scope holds; NULL: none */
 } Search;
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
@@ -140,3 +141,37 @@ typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;
 } VectorCounts;
 void indexes_counts(Indexes *indexes, VectorCounts *out);
+
+/* Model profiles: a generator, an embedder, a bucket and the datasets and indexes that may be
+ * searched, under one name. Each is an object of the primary bucket,
+ * _lakehouse/profiles/<id>.json, read anew each time, so that several servers agree. Activating one
+ * gives it the GPU slot of ai.h and makes its bucket when it is missing. Thread safe. */
+#define PROFILE_ID_MAX 48
+typedef struct ProfileSpec { /* PUT /vectors/profile/{id} */
+    Str id, ollama_name, embed_model, bucket, vector_backend, description;
+    const Json *datasets, *indexes; /* lists of names; NULL: all */
+    const Json *hnsw;               /* a configuration; its ef_search is that of the searches */
+} ProfileSpec;
+extern const Option profile_options[];
+
+typedef struct ProfilesOptions {
+    Indexes *indexes;
+    Ai *ai;
+    Str root;              /* folder of the profiles' own buckets */
+    const char *slot_path; /* file of this machine: what the slot holds */
+} ProfilesOptions;
+typedef struct Profiles Profiles;
+bool profiles_open(const ProfilesOptions *options, Profiles **out, Err *err);
+void profiles_close(Profiles **profiles);
+Slot *profiles_slot(Profiles *profiles);
+bool profile_put(Profiles *profiles, Str id, const ProfileSpec *spec, bool *created, Text *result,
+                 Err *err);
+bool profile_write(Profiles *profiles, Str id, Text *result, Err *err);
+bool profiles_write(Profiles *profiles, Text *result, Err *err);
+bool profile_drop(Profiles *profiles, Str id, Err *err); /* LH_CONFLICT "profile_active" */
+/* *result: the slot as it is then, and what was swapped. */
+bool profile_activate(Profiles *profiles, Str id, Text *result, Err *err);
+bool profile_deactivate(Profiles *profiles, Str id, Text *result, Err *err);
+bool profile_active_write(Profiles *profiles, Text *result, Err *err);
+/* index_search within the profile's scope: LH_DENIED "out_of_scope". */
+bool profile_search(Profiles *profiles, Str id, const Search *search, Text *result, Err *err);

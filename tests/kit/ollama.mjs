@@ -31,7 +31,7 @@ export class Ollama {
   loaded = new Map()   // name -> {expires, used: requests under way, leaving}
   loading = Promise.resolve()
   calls = []           // {at, method, path, body, status}
-  knobs = { loadMs: 0, stall: false, unloadMs: 0, memoryMs: 0, embedMs: 0, tokenMs: 0, noMemory: false,
+  knobs = { loadMs: 0, stall: false, listWaits: false /* /api/ps, for a load under way */, unloadMs: 0, memoryMs: 0, embedMs: 0, tokenMs: 0, noMemory: false,
     refusals: [],      // {path, status, error, drop, times}: what the next requests get instead
     queueMax: 512, apiKey: null, version: '0.33.0', bad: null /* inputs that hold it fail */, nan: false, wrongCount: false }
   gpu = { total: 24 * GiB, used: 1 * GiB, file: null }
@@ -163,7 +163,7 @@ export class Ollama {
       case 'GET /api/version': return { version: this.knobs.version }
       case 'GET /api/tags': return { models: [...this.models].map(([name, model]) => this.#tag(name, model)) }
       case 'POST /api/show': return this.#show(body.model)
-      case 'GET /api/ps': return { models: this.names().map(name => this.#runner(name)) }
+      case 'GET /api/ps': if (this.knobs.listWaits) await this.loading; return { models: this.names().map(name => this.#runner(name)) }
       case 'POST /api/embed': return this.#embed(body)
       case 'POST /api/generate': return this.#generate(body, response, text => ({ response: text }))
       case 'POST /api/chat': return this.#generate({ ...body, prompt: body.messages?.map(m => m.content).join(' ') }, response,
