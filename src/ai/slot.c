@@ -104,7 +104,8 @@ static bool load(Slot *slot, Bytes record, Err *err) {
     name_set(slot->holder, sizeof slot->holder, json_get_text(json, "holder", (Str){0}));
     name_set(slot->model, sizeof slot->model, json_get_text(json, "model", (Str){0}));
     held = json_get(json, "held");
-    for (size_t i = 0; held && held->kind == JSON_ARRAY && i < MIN(held->len, (size_t)HELD_MAX); i++)
+    for (size_t i = 0; held && held->kind == JSON_ARRAY && i < MIN(held->len, (size_t)HELD_MAX);
+         i++)
         if (held->items[i].kind == JSON_TEXT && !held_add(slot, held->items[i].text, err))
             return false;
     clock_read(json_get_text(json, "since", (Str){0}), &slot->since_ms);
@@ -344,8 +345,7 @@ static bool load_coming(Change *c, Err *err) {
     if (c->model.len == 0) return true;
     if (!is_listed(c->slot->ai, c->model, &listed, err)) return false;
     if (listed) return true; /* left alone */
-    if (!ai_preload(c->slot->ai, c->model, err) ||
-        !is_listed(c->slot->ai, c->model, &listed, err))
+    if (!ai_preload(c->slot->ai, c->model, err) || !is_listed(c->slot->ai, c->model, &listed, err))
         return err_while(err, "loading '%.*s'", SHOW(c->model));
     c->swap.preloaded = true;
     return listed || err_code(err, LH_OFFLINE, "model_server_failed",
@@ -462,7 +462,8 @@ static void write_listed(const Slot *copy, Arena *arena, JsonWriter *w) {
     size_t count = 0;
     Err why = {0};
     bool asked = copy->ai->ops && copy->ai->ops->loaded &&
-                 ai_loaded(copy->ai, arena, &list, &count, &why), loaded = false;
+                 ai_loaded(copy->ai, arena, &list, &count, &why),
+         loaded = false;
     jw_name(w, "models");
     if (!asked) {
         jw_null(w);

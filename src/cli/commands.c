@@ -143,6 +143,15 @@ static const Option rm_options[] = {
     {0}
 };
 
+static const Option profiles_options[] = {
+    {"ID",           LH_TEXT, AT(NameValues, name), NULL, "one profile: all about it"},
+    {0}
+};
+static const Option profile_options_[] = {
+    {"ID",           LH_TEXT, AT(NameValues, name), REQUIRED, "a profile"},
+    {0}
+};
+
 static const Option jobs_options[] = {
     {"ID",           LH_TEXT, AT(NameValues, name), NULL, "one job: all about it"},
     {0}
@@ -198,6 +207,14 @@ const Command cli_commands[] = {
     ROW("get", "fetches an object", get_options, 2, ObjectValues, cmd_get),
     ROW("ls", "lists objects", ls_options, 1, ObjectValues, cmd_ls),
     ROW("rm", "deletes an object", rm_options, 1, ObjectValues, cmd_rm),
+    ROW("profile", "lists model profiles, or shows one", profiles_options, 1, NameValues,
+        cmd_profile),
+    PLAIN("profile active", "shows who holds the GPU slot", cmd_profile_active),
+    ROW("profile activate", "gives a profile the GPU slot", profile_options_, 1, NameValues,
+        cmd_profile_activate),
+    ROW("profile deactivate", "empties the slot, if that profile holds it", profile_options_, 1,
+        NameValues, cmd_profile_deactivate),
+    PLAIN("vram", "shows the GPUs' memory and the models in it", cmd_vram),
     ROW("jobs", "lists jobs, or shows one", jobs_options, 1, NameValues, cmd_jobs),
     ROW("jobs cancel", "cancels a job", job_options, 1, NameValues, cmd_jobs_cancel),
     {0}

@@ -59,6 +59,11 @@ bool cmd_put(Cli *cli, const void *values, Err *err);
 bool cmd_get(Cli *cli, const void *values, Err *err);
 bool cmd_ls(Cli *cli, const void *values, Err *err);
 bool cmd_rm(Cli *cli, const void *values, Err *err);
+bool cmd_profile(Cli *cli, const void *values, Err *err);
+bool cmd_profile_active(Cli *cli, const void *values, Err *err);
+bool cmd_profile_activate(Cli *cli, const void *values, Err *err);
+bool cmd_profile_deactivate(Cli *cli, const void *values, Err *err);
+bool cmd_vram(Cli *cli, const void *values, Err *err);
 bool cmd_jobs(Cli *cli, const void *values, Err *err);
 bool cmd_jobs_cancel(Cli *cli, const void *values, Err *err);
 

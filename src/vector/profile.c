@@ -11,20 +11,20 @@
 #define SLOT_SIZE_MAX (1 << 16)
 
 const Option profile_options[] = {
-    {"id", LH_TEXT, AT(ProfileSpec, id), NULL, "the same as in the path"},
-    {"ollama_name", LH_TEXT, AT(ProfileSpec, ollama_name), REQUIRED, "the generator, by its name"},
-    {"embed_model", LH_TEXT, AT(ProfileSpec, embed_model), NULL,
+    {"id",                          LH_TEXT, AT(ProfileSpec, id), NULL, "the same as in the path"},
+    {"ollama_name",               LH_TEXT, AT(ProfileSpec, ollama_name), REQUIRED, "the generator, by its name"},
+    {"embed_model",                         LH_TEXT, AT(ProfileSpec, embed_model), NULL,
      "the model of its indexes; [ai] embed_model unless said"},
-    {"bucket", LH_TEXT, AT(ProfileSpec, bucket), NULL,
+    {"bucket",                             LH_TEXT, AT(ProfileSpec, bucket), NULL,
      "its home, made when it is missing; profile:ID unless said"},
-    {"vector_backend", LH_TEXT, AT(ProfileSpec, vector_backend), "parquet", "of its indexes",
+    {"vector_backend",        LH_TEXT, AT(ProfileSpec, vector_backend), "parquet", "of its indexes",
      .choices = "parquet|lance"},
-    {"datasets", LH_JSON, AT(ProfileSpec, datasets), NULL, "those it may search; all unless said"},
+    {"datasets",                 LH_JSON, AT(ProfileSpec, datasets), NULL, "those it may search; all unless said"},
     {"indexes", LH_JSON, AT(ProfileSpec, indexes), NULL, "those it may search; all unless said"},
-    {"hnsw", LH_JSON, AT(ProfileSpec, hnsw), NULL,
+    {"hnsw",                 LH_JSON, AT(ProfileSpec, hnsw), NULL,
      "{\"m\",\"ef_construction\",\"ef_search\"}: its searches walk as wide as ef_search"},
-    {"description", LH_TEXT, AT(ProfileSpec, description), NULL, "for people"},
-    {0},
+    {"description",               LH_TEXT, AT(ProfileSpec, description), NULL, "for people"},
+    {0                        },
 };
 
 struct Profiles {
@@ -52,14 +52,14 @@ static bool names_check(const char *what, const Json *list, Err *err) {
     bool ok = !list || (list->kind == JSON_ARRAY && list->len <= PROFILE_NAMES_MAX);
     for (size_t i = 0; ok && list && i < list->len; i++)
         ok = list->items[i].kind == JSON_TEXT && list->items[i].text.len > 0;
-    return ok || err_code(err, LH_INVALID, "wrong_type",
-                          "'%s' must be a list of at most %d names", what, PROFILE_NAMES_MAX);
+    return ok || err_code(err, LH_INVALID, "wrong_type", "'%s' must be a list of at most %d names",
+                          what, PROFILE_NAMES_MAX);
 }
 
 static bool model_check(const char *what, Str name, Err *err) {
-    return name.len <= MODEL_NAME_MAX || err_code(err, LH_INVALID, "bad_model_name",
-                                                  "'%s' has more than %d bytes", what,
-                                                  MODEL_NAME_MAX);
+    return name.len <= MODEL_NAME_MAX ||
+           err_code(err, LH_INVALID, "bad_model_name", "'%s' has more than %d bytes", what,
+                    MODEL_NAME_MAX);
 }
 
 static bool spec_check(Str id, const ProfileSpec *spec, Err *err) {
@@ -130,15 +130,17 @@ static bool profile_read(Str text, Arena *arena, Profile *out, Err *err) {
         return err_set(err, LH_IMPOSSIBLE, "a profile has format %lld and this program reads %d",
                        (long long)json_get_int(json, "format", 0), PROFILE_FORMAT);
     hnsw = json_get(json, "hnsw");
-    *out = (Profile){.spec = {.id = json_get_text(json, "id", (Str){0}),
-                              .ollama_name = json_get_text(json, "ollama_name", (Str){0}),
-                              .embed_model = json_get_text(json, "embed_model", (Str){0}),
-                              .bucket = json_get_text(json, "bucket", (Str){0}),
-                              .vector_backend = json_get_text(json, "vector_backend", (Str){0}),
-                              .description = json_get_text(json, "description", (Str){0}),
-                              .datasets = list_of(json, "datasets"),
-                              .indexes = list_of(json, "indexes"),
-                              .hnsw = hnsw && hnsw->kind == JSON_OBJECT ? hnsw : NULL}};
+    *out = (Profile){
+        .spec = {.id = json_get_text(json, "id", (Str){0}),
+                 .ollama_name = json_get_text(json, "ollama_name", (Str){0}),
+                 .embed_model = json_get_text(json, "embed_model", (Str){0}),
+                 .bucket = json_get_text(json, "bucket", (Str){0}),
+                 .vector_backend = json_get_text(json, "vector_backend", (Str){0}),
+                 .description = json_get_text(json, "description", (Str){0}),
+                 .datasets = list_of(json, "datasets"),
+                 .indexes = list_of(json, "indexes"),
+                 .hnsw = hnsw && hnsw->kind == JSON_OBJECT ? hnsw : NULL}
+    };
     clock_read(json_get_text(json, "created_at", (Str){0}), &out->created_ms);
     clock_read(json_get_text(json, "updated_at", (Str){0}), &out->updated_ms);
     return out->spec.ollama_name.len > 0 ||
@@ -172,8 +174,7 @@ bool profile_put(Profiles *profiles, Str id, const ProfileSpec *spec, bool *crea
     if (*created && err->kind != LH_MISSING) return false;
     profile.created_ms = *created ? profile.updated_ms : old.created_ms;
     profile.spec.id = id;
-    if (spec->embed_model.len == 0)
-        profile.spec.embed_model = ai_embed_model(profiles->options.ai);
+    if (spec->embed_model.len == 0) profile.spec.embed_model = ai_embed_model(profiles->options.ai);
     if (spec->bucket.len == 0)
         profile.spec.bucket = arena_print(&arena, PROFILE_BUCKET_PREFIX "%.*s", SHOW(id));
     jw_object(&w);
@@ -405,8 +406,8 @@ bool profile_admits(const Profile *profile, const IndexMeta *meta, Err *err) {
     const ProfileSpec *spec = &profile->spec;
     if (!in_scope(spec, meta))
         return err_code(err, LH_DENIED, "out_of_scope",
-                        "index '%.*s' is outside of the scope of profile '%.*s'",
-                        SHOW(meta->index), SHOW(spec->id));
+                        "index '%.*s' is outside of the scope of profile '%.*s'", SHOW(meta->index),
+                        SHOW(spec->id));
     if (!str_equal(spec->vector_backend, meta->vector_backend))
         return err_code(err, LH_IMPOSSIBLE, "wrong_backend",
                         "index '%.*s' has backend '%.*s', profile '%.*s' searches '%.*s'",
