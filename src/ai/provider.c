@@ -31,7 +31,7 @@ const Option ai_options[] = {
      "context of generators, the same in every request; 0: the server's own", .max = 1 << 24},
     {"parallel",   LH_INT, AT(AiOptions, parallel), "4", "batches that are embedded at a time",
      .min = 1, .max = 64},
-    {"batch",                                      LH_INT, AT(AiOptions, batch), "64", "texts in one request", .min = 1, .max = 2048},
+    {"batch",                                      LH_INT, AT(AiOptions, batch), "64", "texts in one request", .min = 1, .max = 64},
     {"text_bytes_max", LH_INT, AT(AiOptions, text_bytes_max), "32768",
      "longer texts are refused, for a server may cut them silently; 0: none are", .max = 1 << 24},
     {"cache_mib",                                   LH_INT, AT(AiOptions, cache_mib), "64",

@@ -81,6 +81,12 @@ static const Option index_name_options[] = {
     {0}
 };
 
+static const Option index_move_options[] = {
+    {"NAME",         LH_TEXT, AT(MoveValues, name), REQUIRED, "an index"},
+    {"BUCKET", LH_TEXT, AT(MoveValues, bucket), REQUIRED, "its new home"},
+    {0     }
+};
+
 static const Option search_options_[] = {
     {"NAME",              LH_TEXT, AT(SearchValues, index), REQUIRED, "the index"},
     {"WORDS",    LH_TEXT, AT(SearchValues, query), REQUIRED, "what to look for"},
@@ -188,6 +194,8 @@ const Command cli_commands[] = {
     ROW("index show", "shows one index", index_name_options, 1, NameValues, cmd_index),
     ROW("index refresh", "brings an index to its dataset's version", index_name_options, 1,
         NameValues, cmd_index_refresh),
+    ROW("index move", "moves an index to another bucket", index_move_options, 2, MoveValues,
+        cmd_index_move),
     ROW("index drop", "deletes an index", index_name_options, 1, NameValues, cmd_index_drop),
     ROW("search", "searches an index", search_options_, 2, SearchValues, cmd_search),
     PLAIN("bucket", "lists buckets, and whether they answer", cmd_buckets),

@@ -17,6 +17,9 @@ typedef struct NameValues {
     Str name;
     bool force, purge;
 } NameValues;
+typedef struct MoveValues {
+    Str name, bucket;
+} MoveValues;
 typedef struct IndexValues {
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
         metric;
@@ -49,6 +52,7 @@ bool cmd_index_create(Cli *cli, const void *values, Err *err);
 bool cmd_index(Cli *cli, const void *values, Err *err);
 bool cmd_index_drop(Cli *cli, const void *values, Err *err);
 bool cmd_index_refresh(Cli *cli, const void *values, Err *err);
+bool cmd_index_move(Cli *cli, const void *values, Err *err);
 bool cmd_search(Cli *cli, const void *values, Err *err);
 bool cmd_buckets(Cli *cli, const void *values, Err *err);
 bool cmd_bucket_add(Cli *cli, const void *values, Err *err);

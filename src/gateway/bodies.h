@@ -49,6 +49,9 @@ typedef struct DbBody {
     const Json *incremental, *types, *mask;
     int64_t batch_rows, parallel, chunk_rows;
 } DbBody;
+typedef struct MoveBody {
+    Str bucket;
+} MoveBody;
 typedef struct PromoteBody {
     int64_t trial;
 } PromoteBody;

@@ -60,6 +60,7 @@ const Route routes[] = {
     {HTTP_GET,    "/vectors/indexes",         index_list,    "indexes", ROUTE_POOL},
     {HTTP_GET,    "/vectors/indexes/{index}", index_get,     "one index", ROUTE_POOL},
     {HTTP_DELETE, "/vectors/indexes/{index}", index_delete,  "delete an index", ROUTE_POOL},
+    {HTTP_PATCH,  "/vectors/indexes/{index}", index_patch,   "move an index to another bucket", ROUTE_POOL, BODY(move_body, MoveBody), .job = true},
     {HTTP_POST,   "/vectors/indexes/{index}/refresh", index_post_refresh, "bring an index to its dataset's version", ROUTE_POOL, .job = true},
     {HTTP_GET,    "/vectors/evals/{index}",        eval_list,   "eval sets of an index", ROUTE_POOL},
     {HTTP_GET,    "/vectors/evals/{index}/{name}", eval_get,    "an eval set: queries and exact answers", ROUTE_POOL},

@@ -167,6 +167,20 @@ bool indexes_hold(Indexes *indexes, Str name, Err *err) {
     return ok;
 }
 
+bool index_place(Indexes *indexes, Str name, Bucket **out, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    pthread_rwlock_rdlock(&indexes->placement);
+    if (indexes_find_any(indexes, name, &entry, err) &&
+        bucket_find(indexes->buckets, entry->meta.bucket, out, err))
+        return true;
+    pthread_rwlock_unlock(&indexes->placement);
+    return false;
+}
+
+void index_place_end(Indexes *indexes) {
+    pthread_rwlock_unlock(&indexes->placement);
+}
+
 void indexes_unreserve(Indexes *indexes, Str name) {
     pthread_rwlock_wrlock(&indexes->lock);
     for (size_t i = 0; i < indexes->building_count; i++)
@@ -235,6 +249,30 @@ bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, E
            (err->kind == LH_PRECONDITION && index_changed(to->index, err));
 }
 
+/* A move that a crash cut after its new meta.json leaves the index in two buckets: the copy with
+ * more moves is it, and the other's meta.json goes, so that the rest of it is swept. False: not
+ * this one. */
+static bool wins_over_loaded(Indexes *indexes, const IndexMeta *meta) {
+    OWNED(index_entry_release) IndexEntry *loaded = NULL;
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    Err why = {0};
+    if (!indexes_find_any(indexes, meta->index, &loaded, &why)) return true;
+    if (loaded->meta.created_ms != meta->created_ms || loaded->meta.moves == meta->moves) {
+        log_warn("bucket '%.*s' holds another index named '%.*s' than bucket '%.*s'",
+                 SHOW(meta->bucket), SHOW(meta->index), SHOW(loaded->meta.bucket));
+        return true;
+    }
+    bool wins = meta->moves > loaded->meta.moves;
+    Str loser = wins ? loaded->meta.bucket : meta->bucket;
+    log_info("index '%.*s' has moved: what bucket '%.*s' still has of it is garbage",
+             SHOW(meta->index), SHOW(loser));
+    if (!bucket_find(indexes->buckets, loser, &bucket, &why) ||
+        !store_remove(bucket_store(bucket), meta_key(meta->index, "meta.json", &arena), &why))
+        log_warn("'%.*s': %s", SHOW(meta->index), why.message);
+    return wins;
+}
+
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
     OWNED(arena_close) Arena arena = {0};
     Str key = arena_print(&arena, "%.*smeta.json", SHOW(directory));
@@ -252,7 +290,8 @@ static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory)
         return;
     }
     meta.bucket = bucket;
-    indexes_publish(indexes, index_entry_open(indexes, &meta));
+    if (wins_over_loaded(indexes, &meta))
+        indexes_publish(indexes, index_entry_open(indexes, &meta));
 }
 
 static bool load_bucket(Indexes *indexes, Str name, Err *err) {
@@ -281,6 +320,7 @@ bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, In
     *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine, .ai = ai};
     indexes->build_bytes_max = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
     pthread_rwlock_init(&indexes->lock, NULL);
+    pthread_rwlock_init(&indexes->placement, NULL);
     Str *names = bucket_names(buckets, &arena, &count);
     for (size_t i = 0; i < count; i++) {
         Err why = {0}; /* a bucket that is down does not stop the server */
@@ -299,6 +339,7 @@ void indexes_close(Indexes **indexes) {
     if (!*indexes) return;
     for (size_t i = 0; i < (*indexes)->entry_count; i++)
         index_entry_release(&(*indexes)->entries[i]);
+    pthread_rwlock_destroy(&(*indexes)->placement);
     pthread_rwlock_destroy(&(*indexes)->lock);
     free((*indexes)->entries);
     free(*indexes);
@@ -319,14 +360,20 @@ static bool remove_files(Store *store, const IndexMeta *meta, Err *err) {
     return true;
 }
 
-bool index_drop(Indexes *indexes, Str name, Err *err) {
+static bool remove_placed(Indexes *indexes, Str name, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
     OWNED(bucket_release) Bucket *bucket = NULL;
+    if (!index_place(indexes, name, &bucket, err)) return false;
+    bool ok = indexes_find_any(indexes, name, &entry, err) &&
+              remove_files(bucket_store(bucket), &entry->meta, err);
+    index_place_end(indexes);
+    return ok;
+}
+
+bool index_drop(Indexes *indexes, Str name, Err *err) {
     IndexEntry *listed = NULL;
     bool found;
-    if (!indexes_find_any(indexes, name, &entry, err)) return false;
-    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
-    if (!remove_files(bucket_store(bucket), &entry->meta, err)) return false;
+    if (!remove_placed(indexes, name, err)) return false;
     pthread_rwlock_wrlock(&indexes->lock);
     size_t at = entry_place(indexes, name, &found);
     if (found) {

@@ -38,6 +38,9 @@ struct Indexes {
     size_t entry_count, entry_cap;
     char building[INDEX_COUNT_MAX / 64][INDEX_NAME_MAX + 1];
     size_t building_count;
+    /* Held for reading by who writes beside meta.json (trials, eval sets) or deletes, for writing
+     * while an index changes its bucket. Before `lock`. */
+    pthread_rwlock_t placement;
     int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
     atomic_int searching; /* now */
@@ -57,6 +60,10 @@ void indexes_unreserve(Indexes *indexes, Str name);
 /* Takes an index that is there for a change of it: LH_CONFLICT "index_busy" while another is at it.
  * Searches go on. */
 bool indexes_hold(Indexes *indexes, Str name, Err *err);
+/* The bucket where the index is now, and until index_place_end: for what is written beside its
+ * meta.json. */
+bool index_place(Indexes *indexes, Str name, Bucket **out, Err *err);
+void index_place_end(Indexes *indexes);
 /* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
  * "index_changed" when another server was quicker. */
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);

@@ -31,6 +31,7 @@ static const TextMember integers[] = {
     {"bytes",           AT(IndexMeta, bytes)          },
     {"build_ms",        AT(IndexMeta, build_ms)       },
     {"promotion",       AT(IndexMeta, promotion)      },
+    {"moves",           AT(IndexMeta, moves)          },
 };
 
 static Str *text_at(const IndexMeta *meta, size_t i) {

@@ -19,6 +19,7 @@ typedef struct IndexMeta {
     int64_t dataset_version, rows, documents, skipped, dimensions, bytes;
     IndexConfig config; /* of the champion */
     int64_t promotion;  /* the number in promotions.log that made it so; 0: as it was created */
+    int64_t moves;      /* between buckets: of two of one index, that with more is it */
     int64_t created_ms, updated_ms, build_ms;
 } IndexMeta;
 

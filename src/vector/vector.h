@@ -40,6 +40,9 @@ bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *resul
 /* Brings it to its dataset's version, embedding only what is new; runs inside a job (may be NULL).
  * LH_CONFLICT "index_busy". */
 bool index_refresh(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
+/* Moves it to another bucket with its trials, eval sets and promotions; searches go on. Runs inside
+ * a job. LH_CONFLICT "index_busy", "index_changed", "index_exists". */
+bool index_move(Indexes *indexes, Str name, Str bucket, Job *job, Text *result, Err *err);
 bool index_drop(Indexes *indexes, Str name, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);

@@ -49,6 +49,7 @@ static const Reply replies[] = {
      "\"column\":\"mail\",\"kind\":\"email\",\"confidence\":1,\"matched\":5,\"sampled\":5}],"
      "\"warnings\":[]}"                                                                                                                                  },
     {"POST /vectors/indexes",                                               202, "{\"job\":\"j1\"}"                                                      },
+    {"PATCH /vectors/indexes/docs",                                         202, "{\"job\":\"j1\"}"                                                      },
     {"GET /vectors/indexes/docs",                                           200, "{\"index\":\"docs\",\"rows\":9}"                                       },
     {"GET /vectors/indexes",                                                200, "[{\"index\":\"docs\",\"rows\":9}]"                                     },
     {"POST /vectors/search",                                                200,
@@ -209,6 +210,7 @@ TEST("lists and single things are shown as tables, or as the server's JSON") {
         {{"index", "list"},                           {"docs"}                 },
         {{"index", "docs"},                           {"rows   9"}             },
         {{"index", "show", "docs"},                   {"rows   9"}             },
+        {{"index", "move", "docs", "b"},              {"rows   9"}             },
         {{"search", "docs", "some words", "-k", "3"}, {"0.500  7       words"} },
         {{"profile"},                                 {"mistral", "active"}    },
         {{"profile", "hr"},                           {"mistral", "resumes"}   },
