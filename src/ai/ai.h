@@ -27,6 +27,8 @@ typedef struct Ai Ai;
 /* Copies what it keeps. LH_INVALID says which key is wrong. */
 bool ai_open(const AiOptions *options, Ai **out, Err *err);
 void ai_close(Ai **ai);
+/* From then on what still waits for a provider, or for the slot, ends with LH_CANCELLED. */
+void ai_stop(Ai *ai, int64_t grace_ms);
 bool ai_has_provider(const Ai *ai); /* beside `builtin` */
 Str ai_provider(const Ai *ai);      /* its kind, "builtin" when there is none */
 Str ai_embed_model(const Ai *ai);
@@ -129,6 +131,13 @@ typedef struct Vram {
     const char *source; /* "nvml", "nvidia-smi" or "none" */
 } Vram;
 void vram_read(Vram *out);
+
+typedef struct AiCounts {     /* since the start */
+    int64_t embedded, cached; /* texts */
+    int64_t generated;        /* answers */
+    int64_t calls, failures;  /* of the provider; a failure may have been tried again */
+} AiCounts;
+void ai_counts(const Ai *ai, AiCounts *out);
 
 /* The GPU slot: one holder (a profile) at a time, whose generator stands in memory. A change stops
  * requests to the models that leave or come, waits until those under way have ended, unloads,

@@ -218,6 +218,8 @@ static bool remote_embed(Embedder *embedder, const Str *texts, size_t count, flo
     uint64_t model = hash64(bytes_of(str_from(remote->digest)));
     size_t *missing = arena_array(&arena, size_t, count + 1), most;
     size_t left = find_missing(remote, model, texts, count, out, missing);
+    atomic_fetch_add(&remote->ai->cached, (long long)(count - left));
+    atomic_fetch_add(&remote->ai->embedded, (long long)left);
     for (size_t done = 0; done < left; done += most) {
         most = MIN(left - done, (size_t)remote->ai->options.batch);
         if (!embed_missing(remote, model, texts, missing + done, most, out, err)) return false;

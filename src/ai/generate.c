@@ -87,6 +87,7 @@ bool ai_generate(Ai *ai, const Generation *generation, Arena *arena, Generated *
         text_close(&generated.text);
         return false;
     }
+    atomic_fetch_add(&ai->generated, 1);
     *out = generated;
     return true;
 }

@@ -53,6 +53,7 @@ static bool wait_gone(Ai *ai, Str model, int64_t deadline_us, Err *err) {
         int64_t bytes = 0;
         if (!look(ai, model, &bytes, err) && err->kind != LH_TIMEOUT) return false;
         if (bytes < 0) return true;
+        if (ai_stopped(ai)) return err_set(err, LH_CANCELLED, "the server stops");
         if (clock_us() > deadline_us)
             return err_code(err, LH_TIMEOUT, "still_loaded",
                             "model '%.*s' has not left memory in %lld ms: requests may be under "
@@ -63,14 +64,16 @@ static bool wait_gone(Ai *ai, Str model, int64_t deadline_us, Err *err) {
 }
 
 /* Where the GPU can be read. Memory that stays away is no error: another process may have it. */
-static int64_t wait_memory(const Vram *before, int64_t bytes) {
+static int64_t wait_memory(const Ai *ai, const Vram *before, int64_t bytes) {
     int64_t deadline = clock_us() + MEMORY_WAIT_MS * 1000, freed;
     if (before->count == 0) return bytes;
     for (;;) {
         Vram now;
         vram_read(&now);
         freed = free_bytes(&now) - free_bytes(before);
-        if ((double)freed >= MEMORY_SHARE * (double)bytes || clock_us() > deadline) break;
+        if ((double)freed >= MEMORY_SHARE * (double)bytes || clock_us() > deadline ||
+            ai_stopped(ai))
+            break;
         usleep(MEMORY_LOOK_MS * 1000);
     }
     return MAX(freed, 0);
@@ -87,6 +90,6 @@ bool ai_unload(Ai *ai, Str model, Unloaded *out, Err *err) {
         return true;
     }
     if (!wait_gone(ai, model, deadline, err)) return false;
-    *out = (Unloaded){.unloaded = true, .freed_bytes = wait_memory(&before, bytes)};
+    *out = (Unloaded){.unloaded = true, .freed_bytes = wait_memory(ai, &before, bytes)};
     return true;
 }

@@ -149,6 +149,23 @@ void ai_close(Ai **ai) {
     *ai = NULL;
 }
 
+void ai_stop(Ai *ai, int64_t grace_ms) {
+    atomic_store(&ai->stop_us, clock_us() + grace_ms * 1000);
+}
+
+bool ai_stopped(const Ai *ai) {
+    int64_t stop_us = atomic_load(&ai->stop_us);
+    return stop_us && clock_us() > stop_us;
+}
+
+void ai_counts(const Ai *ai, AiCounts *out) {
+    *out = (AiCounts){.embedded = atomic_load(&ai->embedded),
+                      .cached = atomic_load(&ai->cached),
+                      .generated = atomic_load(&ai->generated),
+                      .calls = atomic_load(&ai->calls),
+                      .failures = atomic_load(&ai->failures)};
+}
+
 bool ai_has_provider(const Ai *ai) {
     return ai->ops != NULL;
 }
@@ -279,10 +296,19 @@ static bool unreachable(Err *err) {
 
 /* ---- Calls ---- */
 
-static bool not_cancelled(void *context, int64_t sent, int64_t received) {
-    const Patience *patience = context;
+typedef struct Waiting {
+    const Ai *ai;
+    const Patience *patience;
+} Waiting;
+
+static bool is_over(const Ai *ai, const Patience *patience) {
+    return ai_stopped(ai) || (patience->cancelled && patience->cancelled(patience->context));
+}
+
+static bool goes_on(void *context, int64_t sent, int64_t received) {
+    const Waiting *waiting = context;
     (void)sent, (void)received;
-    return !patience->cancelled(patience->context);
+    return !is_over(waiting->ai, waiting->patience);
 }
 
 static bool call_once(Ai *ai, const ProviderCall *call, Arena *arena, const Json **answer,
@@ -291,7 +317,7 @@ static bool call_once(Ai *ai, const ProviderCall *call, Arena *arena, const Json
     HttpClient *client;
     Str key;
     if (!key_read(ai, arena, &key, err) || !client_borrow(ai, &client, err)) return false;
-    Patience patience = call->patience;
+    Waiting waiting = {ai, &call->patience};
     HttpCall http = {
         .method = call->method,
         .url = arena_print(arena, "%.*s%s", SHOW(ai->url), call->path),
@@ -304,8 +330,8 @@ static bool call_once(Ai *ai, const ProviderCall *call, Arena *arena, const Json
         .timeout_ms = call->timeout_ms,
         .answer_timeout_ms = call->answer_ms,
         .stall_timeout_ms = call->answer_ms,
-        .progress = patience.cancelled ? not_cancelled : NULL,
-        .progress_context = &patience,
+        .progress = goes_on,
+        .progress_context = &waiting,
     };
     bool ok = http_client_call(client, &http, &reply, err);
     client_return(ai, client);
@@ -323,10 +349,10 @@ static bool is_passing(const Err *err) {
 }
 
 /* In small steps, so that a cancelled build ends at once. False: cancelled. */
-static bool pause_for(const Patience *patience, int64_t ms) {
+static bool pause_for(const Ai *ai, const Patience *patience, int64_t ms) {
     int64_t until = clock_us() + ms * 1000;
     while (clock_us() < until) {
-        if (patience->cancelled && patience->cancelled(patience->context)) return false;
+        if (is_over(ai, patience)) return false;
         usleep((useconds_t)MIN(20000, MAX(until - clock_us(), 1)));
     }
     return true;
@@ -335,10 +361,13 @@ static bool pause_for(const Patience *patience, int64_t ms) {
 bool provider_call(Ai *ai, const ProviderCall *call, Arena *arena, const Json **answer, Err *err) {
     int64_t deadline = clock_us() + call->patience.retry_ms * 1000, pause = PAUSE_MS_MIN;
     for (;;) {
+        atomic_fetch_add(&ai->calls, 1);
         if (call_once(ai, call, arena, answer, err)) return true;
+        atomic_fetch_add(&ai->failures, 1);
         int64_t jittered = pause + (int64_t)(random_u64() % (uint64_t)pause);
         if (!is_passing(err) || clock_us() + jittered * 1000 > deadline) return false;
-        if (!pause_for(&call->patience, jittered)) return err_set(err, LH_CANCELLED, "cancelled");
+        if (!pause_for(ai, &call->patience, jittered))
+            return err_set(err, LH_CANCELLED, "cancelled");
         pause = MIN(pause * 2, PAUSE_MS_MAX);
     }
 }

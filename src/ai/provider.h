@@ -5,6 +5,7 @@
 #include "net/net.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define CLIENTS_IDLE_MAX 16
 #define MODELS_KNOWN_MAX 64
@@ -61,6 +62,8 @@ struct Ai {
     const ProviderOps *ops; /* NULL: built-in alone */
     Str url;                /* without a '/' at its end */
     EmbedCache *cache;
+    atomic_llong stop_us; /* 0: nobody has asked it to stop */
+    atomic_llong embedded, cached, generated, calls, failures;
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t freed;
     HttpClient *idle[CLIENTS_IDLE_MAX];
@@ -80,6 +83,7 @@ typedef struct ProviderCall {
     HttpSink *sink;     /* of a 2xx answer's body; NULL: *answer is its JSON */
     void *sink_context;
 } ProviderCall;
+bool ai_stopped(const Ai *ai);
 bool provider_call(Ai *ai, const ProviderCall *call, Arena *arena, const Json **answer, Err *err);
 
 /* What is known of a model, looked at again after model_check_ms, or when `fresh` says so. */

@@ -26,7 +26,12 @@ static bool not_there(Str model, Err *err) {
 static bool ollama_digest(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *err) {
     OWNED(arena_close) Arena arena = {0};
     const Json *answer;
-    if (!get(ai, "/api/tags", &arena, &answer, err)) return false;
+    /* What stands in front of some servers lists nothing: then the name stands for the digest. */
+    if (!get(ai, "/api/tags", &arena, &answer, err)) {
+        snprintf(out, MODEL_DIGEST_SIZE, "name-%016llx",
+                 (unsigned long long)hash64(bytes_of(model)));
+        return err->kind == LH_MISSING;
+    }
     const Json *list = list_of(answer, "models");
     for (size_t i = 0; i < list->len; i++) {
         if (!model_same(json_get_text(&list->items[i], "name", (Str){0}), model)) continue;

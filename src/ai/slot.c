@@ -144,12 +144,12 @@ void slot_close(Slot **slot) {
 
 /* ---- Waiting ---- */
 
-/* The lock is held. False at the deadline. */
+/* The lock is held. False at the deadline, and when the server stops. */
 static bool wait_changed(Slot *slot, int64_t deadline_us) {
     int64_t until = MIN(deadline_us, clock_us() + LOOK_MS * 1000);
     struct timespec at = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
     pthread_cond_timedwait(&slot->changed, &slot->lock, &at);
-    return clock_us() < deadline_us;
+    return clock_us() < deadline_us && !ai_stopped(slot->ai);
 }
 
 static bool too_long(const char *what, Err *err) {

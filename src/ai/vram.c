@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 
 #define SMI_TIME_MS 2000
 #define SMI_SIZE_MAX 16384
+#define SMI_REST_MS 30000 /* after it took too long */
 
 extern char **environ;
 
@@ -133,14 +135,18 @@ static bool smi_line(Str line, Gpu *gpu) {
 }
 
 static bool smi_read(Vram *out) {
+    static atomic_llong rests_until_us; /* a driver that hangs would cost everybody two seconds */
     char text[SMI_SIZE_MAX];
     int from;
     pid_t pid;
-    if (!smi_start(&from, &pid)) return false;
+    int64_t started = clock_us();
+    if (started < atomic_load(&rests_until_us) || !smi_start(&from, &pid)) return false;
     Str said = {text, smi_listen(from, text, sizeof text)};
     close(from);
     kill(pid, SIGKILL); /* has no effect on one that ended */
     waitpid(pid, NULL, 0);
+    if (clock_us() - started >= SMI_TIME_MS * 1000)
+        atomic_store(&rests_until_us, clock_us() + SMI_REST_MS * 1000);
     while (said.len > 0 && out->count < GPU_COUNT_MAX)
         out->count += smi_line(str_until(&said, '\n'), &out->gpus[out->count]);
     return out->count > 0;

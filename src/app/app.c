@@ -130,6 +130,10 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     return true;
 }
 
+void app_stop(App *app, int64_t grace_ms) {
+    ai_stop(app->ai, grace_ms);
+}
+
 void app_close(App **app) {
     Err ignored;
     if (!*app) return;

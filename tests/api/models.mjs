@@ -152,6 +152,14 @@ await check('a build that waits for a dead provider ends when it is cancelled', 
   problem(await call(server, 'GET', '/vectors/indexes/other'), 404, 'index_not_found')
 })
 
+await check('a server in front of Ollama that lists no models: the name stands for the digest', async () => {
+  ollama.knobs.refusals = [{ path: '/api/tags', status: 404, times: 1e9 }]
+  await sleep(300)
+  same((await embed(['behind a proxy'])).status, 200)
+  ollama.knobs.refusals = []
+  await sleep(300)
+})
+
 await check('a prompt is answered whole, and in pieces as they come', async () => {
   const whole = await call(server, 'POST', '/ai/generate', { prompt: 'hello there', temperature: 0, max_tokens: 100 })
   same([whole.status, whole.json.model, whole.json.text, whole.json.done_reason], [200, 'mistral', 'mistral heard: hello there', 'stop'], whole.text)
@@ -217,11 +225,22 @@ await check('an unload is answered when the model has left and its memory is bac
   ollama.knobs.unloadMs = ollama.knobs.memoryMs = 0
 })
 
+await check('/metrics counts texts, calls and failures, and shows the memory', async () => {
+  const text = (await call(server, 'GET', '/metrics')).text
+  const value = name => Number(new RegExp(`^lakehouse_${name} (\\S+)$`, 'm').exec(text)?.[1])
+  truth(value('texts_embedded_total') > 0 && value('texts_cached_total') > 0 && value('generated_total') > 3, text)
+  truth(value('model_calls_total') > value('model_failures_total') && value('model_failures_total') > 0, text)
+  same(value('gpu_bytes{gpu="0",kind="total"}'.replace(/[{}]/g, '\\$&')), 24 * 2 ** 30)
+})
+
 await check('nvidia-smi that hangs costs two seconds and nothing else', async () => {
   writeFileSync(join(bin, 'nvidia-smi'), '#!/bin/sh\nexec sleep 60\n')
   const started = Date.now()
   same((await call(server, 'GET', '/admin/vram')).json.source.gpu, 'none')
   truth(Date.now() - started < 4000, 'too long')
+  const again = Date.now()
+  same((await call(server, 'GET', '/admin/vram')).json.source.gpu, 'none')
+  truth(Date.now() - again < 1500, 'it is asked again at once')
 })
 await server.stop()
 

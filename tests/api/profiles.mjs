@@ -187,6 +187,19 @@ await check('a server killed in a swap finds what it left, and mends it', async 
   same(generators(), ['mistral:latest'])
 })
 
+await check('a server that is told to stop does not wait for a model that never loads', async () => {
+  ollama.knobs.stall = true
+  const slow = await startServer(freshDir(), { env: { ...env, LAKEHOUSE_AI_LOAD_TIMEOUT_MS: '300000' } })
+  await call(slow, 'PUT', '/vectors/profile/x', { ollama_name: 'gemma2' })
+  const waiting = call(slow, 'POST', '/vectors/profile/x/activate').catch(() => {})
+  await sleep(300)
+  const started = Date.now()
+  same(await slow.stop(), { code: 0, signal: null })
+  truth(Date.now() - started < 40000, 'it waited')
+  await waiting
+  ollama.knobs.stall = false
+})
+
 await check('after a restart the active one is active still, and whether its model is loaded is asked', async () => {
   await server.stop()
   await ollama.kill()
