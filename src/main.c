@@ -55,6 +55,7 @@ static bool serve(const void *values, Err *err) {
     print_ready(app, gateway);
     log_info("no access keys are configured: only this machine may connect");
     wait_for_stop(&stop);
+    app_stop(app, STOP_GRACE_MS);
     gateway_close(&gateway, STOP_GRACE_MS);
     return true;
 }

@@ -65,17 +65,29 @@ static bool open_catalog(App *app, const Settings *settings, Err *err) {
     return catalog_open(app->buckets, &options, &app->catalog, err);
 }
 
+static bool open_profiles(App *app, const Settings *settings, Err *err) {
+    Str path = arena_print(&app->arena, "%.*s/slot.json", SHOW(settings->storage.state_dir));
+    const ProfilesOptions options = {.indexes = app->indexes,
+                                     .ai = app->ai,
+                                     .root = settings->storage.profile_root,
+                                     .slot_path = arena_cstr(&app->arena, path)};
+    return profiles_open(&options, &app->profiles, err) || err_while(err, "profiles");
+}
+
 static bool open_parts(App *app, const Settings *settings, const char *config_path, Err *err) {
     if (!secrets_open(settings->secrets, config_path, &app->secrets, err))
         return err_while(err, "secrets");
     if (!open_storage(app, settings, err)) return err_while(err, "storage");
     if (!open_catalog(app, settings, err)) return err_while(err, "catalog");
     if (!open_engine(app, settings, err)) return err_while(err, "query");
-    if (!embedder_open(settings->ai.embed_model, &app->embedder, err)) return err_while(err, "ai");
-    if (!indexes_open(app->buckets, app->catalog, app->engine, &app->indexes, err))
+    if (!ai_open(&settings->ai, &app->ai, err) ||
+        !ai_embedder(app->ai, (Str){0}, &app->embedder, err))
+        return err_while(err, "ai");
+    if (!indexes_open(app->buckets, app->catalog, app->engine, app->ai, &app->indexes, err))
         return err_while(err, "vector");
     if (settings->limits.index_build_mib)
         indexes_limit_build(app->indexes, settings->limits.index_build_mib << 20);
+    if (!open_profiles(app, settings, err)) return false;
     if (!agent_open(&settings->agent, app->indexes, app->catalog, &app->agent, err))
         return err_while(err, "agent");
     return jobs_open(JOB_THREADS, &app->jobs, err) || err_while(err, "jobs");
@@ -118,14 +130,20 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     return true;
 }
 
+void app_stop(App *app, int64_t grace_ms) {
+    ai_stop(app->ai, grace_ms);
+}
+
 void app_close(App **app) {
     Err ignored;
     if (!*app) return;
     watch_folder_close(&(*app)->watch);
     jobs_close(&(*app)->jobs);
     agent_close(&(*app)->agent);
+    profiles_close(&(*app)->profiles);
     indexes_close(&(*app)->indexes);
     embedder_close(&(*app)->embedder);
+    ai_close(&(*app)->ai);
     engine_close(&(*app)->engine);
     catalog_close(&(*app)->catalog);
     buckets_close(&(*app)->buckets);

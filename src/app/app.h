@@ -29,7 +29,9 @@ typedef struct App {
     Engine *engine;
     Indexes *indexes;
     Agent *agent;
-    Embedder *embedder; /* for /ai/embed */
+    Profiles *profiles;
+    Ai *ai;
+    Embedder *embedder; /* for /ai/embed, where it is the built-in one */
     Jobs *jobs;
     HttpOptions http; /* what the gateway listens with */
     IngestLimits ingest;
@@ -43,6 +45,7 @@ typedef struct App {
 
 bool app_open(const AppOptions *options, App **out, Err *err);
 void app_close(App **app);
+void app_stop(App *app, int64_t grace_ms); /* what waits for others ends after it */
 /* Starts a job that removes files which nothing names and which are older than sweep_age_ms. */
 bool app_sweep(App *app, Err *err);
 /* `lakehouse check`: opens and probes each part, one line each to standard output. */

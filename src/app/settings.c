@@ -28,36 +28,38 @@ static const Option gateway_options[] = {
 };
 
 static const Option storage_options[] = {
-    {"data_dir",                               LH_TEXT, AT(StorageSettings, data_dir), "data",
+    {"data_dir",                                                                LH_TEXT, AT(StorageSettings, data_dir), "data",
      "folder of the buckets that name no root of their own"},
-    {"state_dir",                      LH_TEXT, AT(StorageSettings, state_dir), NULL,
+    {"state_dir",                                                       LH_TEXT, AT(StorageSettings, state_dir), NULL,
      "folder of this machine for the read cache and what an unreachable primary cannot take; "
      "empty: data_dir/state"},
-    {"rescue_bucket",                                  LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
+    {"rescue_bucket",                                                                   LH_TEXT, AT(StorageSettings, rescue_bucket), "rescue",
      "bucket that reads fall back to; empty: none"},
-    {"shared",                                        LH_FLAG, AT(StorageSettings, shared), "false",
+    {"profile_root",                                                                         LH_TEXT, AT(StorageSettings, profile_root), NULL,
+     "folder of the buckets that profiles are given; empty: data_dir/profiles"},
+    {"shared",            LH_FLAG, AT(StorageSettings, shared), "false",
      "other servers work on the same buckets"},
-    {"sweep_age_s",            LH_INT, AT(StorageSettings, sweep_age_s), "86400",
+    {"sweep_age_s",                                                               LH_INT, AT(StorageSettings, sweep_age_s), "86400",
      "at start, files that nothing names go when they are older; 0: never", .max = 1e9},
-    {"cache_mib",                              LH_INT, AT(StorageSettings, cache_mib), "10240",
+    {"cache_mib",                                                   LH_INT, AT(StorageSettings, cache_mib), "10240",
      "disk for what is read from S3 buckets", .min = 16, .max = 1 << 30},
-    {"breaker_failures",                  LH_INT, AT(StorageSettings, breaker_failures), "5",
+    {"breaker_failures",                                                           LH_INT, AT(StorageSettings, breaker_failures), "5",
      "failures in a row after which a bucket is no longer asked", .min = 1, .max = 1000},
-    {"breaker_probe_ms",                          LH_INT, AT(StorageSettings, breaker_probe_ms), "2000",
+    {"breaker_probe_ms",                                                       LH_INT, AT(StorageSettings, breaker_probe_ms), "2000",
      "time between looks whether it is back", .min = 10, .max = 3600000},
-    {"s3_part_mib",                      LH_INT, AT(StorageSettings, s3_part_mib), "8",
+    {"s3_part_mib",                                                                 LH_INT, AT(StorageSettings, s3_part_mib), "8",
      "larger objects go to S3 in parts of this size", .min = 5, .max = 1024},
-    {"s3_parallel",                                LH_INT, AT(StorageSettings, s3_parallel), "4",
+    {"s3_parallel",                                                                         LH_INT, AT(StorageSettings, s3_parallel), "4",
      "transfers of one object at a time", .min = 1, .max = 64},
-    {"s3_connect_timeout_ms",                                        LH_INT, AT(StorageSettings, s3_connect_timeout_ms), "3000",
+    {"s3_connect_timeout_ms",LH_INT, AT(StorageSettings, s3_connect_timeout_ms), "3000",
      "time to connect to S3", .min = 10, .max = 3600000},
-    {"s3_answer_timeout_ms",LH_INT, AT(StorageSettings, s3_answer_timeout_ms), "10000",
+    {"s3_answer_timeout_ms",                                                            LH_INT, AT(StorageSettings, s3_answer_timeout_ms), "10000",
      "time to the first byte of S3's answer", .min = 10, .max = 3600000},
-    {"s3_stall_timeout_ms",                                 LH_INT, AT(StorageSettings, s3_stall_timeout_ms), "10000",
+    {"s3_stall_timeout_ms", LH_INT, AT(StorageSettings, s3_stall_timeout_ms), "10000",
      "time that a transfer with S3 may stand still", .min = 10, .max = 3600000},
-    {"s3_retry_ms", LH_INT, AT(StorageSettings, s3_retry_ms), "15000",
+    {"s3_retry_ms",                                                                  LH_INT, AT(StorageSettings, s3_retry_ms), "15000",
      "time after which a failed S3 request is not tried again", .max = 3600000},
-    {0                           },
+    {0                                                      },
 };
 
 static const Option bucket_options[] = {
@@ -122,13 +124,6 @@ static const Option limits_options[] = {
     {"index_build_mib",  LH_INT, AT(LimitsSettings, index_build_mib), "0",
      "memory to build one vector index; 0: half of the machine", .max = 1 << 24},
     {0},
-};
-
-static const Option ai_options[] = {
-    {"provider",     LH_TEXT, AT(AiSettings, provider), "builtin", "where models run",
-     .choices = "builtin"},
-    {"embed_model", LH_TEXT, AT(AiSettings, embed_model), "builtin", "model of /ai/embed"},
-    {0    },
 };
 
 typedef struct LogSettings {
@@ -230,6 +225,8 @@ static bool read_storage(const AppOptions *options, Config *config, Arena *arena
     if (options->data_dir.len) storage->data_dir = options->data_dir;
     if (storage->state_dir.len == 0)
         storage->state_dir = arena_print(arena, "%.*s/state", SHOW(storage->data_dir));
+    if (storage->profile_root.len == 0)
+        storage->profile_root = arena_print(arena, "%.*s/profiles", SHOW(storage->data_dir));
     out->secrets = config_table(config, "secrets");
     return read_buckets(config, arena, out, err);
 }

@@ -14,12 +14,8 @@ typedef struct LimitsSettings {
     int64_t index_build_mib;
 } LimitsSettings;
 
-typedef struct AiSettings {
-    Str provider, embed_model;
-} AiSettings;
-
 typedef struct StorageSettings {
-    Str data_dir, state_dir, rescue_bucket;
+    Str data_dir, state_dir, rescue_bucket, profile_root;
     bool shared;
     int64_t sweep_age_s; /* 0: never */
     int64_t cache_mib, breaker_failures, breaker_probe_ms;
@@ -46,7 +42,7 @@ typedef struct Settings {
     IngestSettings ingest;
     QuerySettings query;
     LimitsSettings limits;
-    AiSettings ai;
+    AiOptions ai;
     AgentOptions agent;
     HttpOptions http;
     LogLevel log_level;

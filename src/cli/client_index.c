@@ -38,10 +38,10 @@ static void write_index(Text *out, const IndexValues *v) {
 }
 
 /* Starts a job and, unless it is left to itself, follows it. */
-static bool run_job(Cli *cli, Str path, Str body, bool detach, Err *err) {
+static bool run_job(Cli *cli, const char *method, Str path, Str body, bool detach, Err *err) {
     const Json *answer;
     Str raw;
-    if (!session_send(cli, "POST", path, body, &answer, &raw, err)) return false;
+    if (!session_send(cli, method, path, body, &answer, &raw, err)) return false;
     Str job = json_get_text(answer, "job", (Str){0});
     if (!job.len) return err_set(err, LH_CORRUPT, "the server's answer names no job");
     if (detach) {
@@ -57,17 +57,28 @@ bool cmd_index_create(Cli *cli, const void *values, Err *err) {
     const IndexValues *v = values;
     OWNED(text_close) Text body = {0};
     write_index(&body, v);
-    return run_job(cli, STR("/vectors/indexes"), text_str(&body), v->detach, err);
+    return run_job(cli, "POST", STR("/vectors/indexes"), text_str(&body), v->detach, err);
 }
 
 bool cmd_index_refresh(Cli *cli, const void *values, Err *err) {
     Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/refresh");
-    return run_job(cli, path, (Str){0}, false, err);
+    return run_job(cli, "POST", path, (Str){0}, false, err);
+}
+
+bool cmd_index_move(Cli *cli, const void *values, Err *err) {
+    const MoveValues *v = values;
+    OWNED(text_close) Text body = {0};
+    JsonWriter w = {.out = &body};
+    jw_object(&w);
+    jw_member_text(&w, "bucket", v->bucket);
+    jw_end(&w);
+    return run_job(cli, "PATCH", path_of(cli, "/vectors/indexes/", v->name, ""), text_str(&body),
+                   false, err);
 }
 
 bool cmd_index_compact(Cli *cli, const void *values, Err *err) {
     Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/compact");
-    return run_job(cli, path, (Str){0}, false, err);
+    return run_job(cli, "POST", path, (Str){0}, false, err);
 }
 
 bool cmd_index(Cli *cli, const void *values, Err *err) {

@@ -81,6 +81,12 @@ static const Option index_name_options[] = {
     {0}
 };
 
+static const Option index_move_options[] = {
+    {"NAME",         LH_TEXT, AT(MoveValues, name), REQUIRED, "an index"},
+    {"BUCKET", LH_TEXT, AT(MoveValues, bucket), REQUIRED, "its new home"},
+    {0     }
+};
+
 static const Option search_options_[] = {
     {"NAME",              LH_TEXT, AT(SearchValues, index), REQUIRED, "the index"},
     {"WORDS",    LH_TEXT, AT(SearchValues, query), REQUIRED, "what to look for"},
@@ -143,6 +149,15 @@ static const Option rm_options[] = {
     {0}
 };
 
+static const Option profiles_options[] = {
+    {"ID",           LH_TEXT, AT(NameValues, name), NULL, "one profile: all about it"},
+    {0}
+};
+static const Option profile_options_[] = {
+    {"ID",           LH_TEXT, AT(NameValues, name), REQUIRED, "a profile"},
+    {0}
+};
+
 static const Option jobs_options[] = {
     {"ID",           LH_TEXT, AT(NameValues, name), NULL, "one job: all about it"},
     {0}
@@ -181,6 +196,8 @@ const Command cli_commands[] = {
         NameValues, cmd_index_refresh),
     ROW("index compact", "builds an index anew with the rows put and deleted since",
         index_name_options, 1, NameValues, cmd_index_compact),
+    ROW("index move", "moves an index to another bucket", index_move_options, 2, MoveValues,
+        cmd_index_move),
     ROW("index drop", "deletes an index", index_name_options, 1, NameValues, cmd_index_drop),
     ROW("search", "searches an index", search_options_, 2, SearchValues, cmd_search),
     PLAIN("bucket", "lists buckets, and whether they answer", cmd_buckets),
@@ -200,6 +217,14 @@ const Command cli_commands[] = {
     ROW("get", "fetches an object", get_options, 2, ObjectValues, cmd_get),
     ROW("ls", "lists objects", ls_options, 1, ObjectValues, cmd_ls),
     ROW("rm", "deletes an object", rm_options, 1, ObjectValues, cmd_rm),
+    ROW("profile", "lists model profiles, or shows one", profiles_options, 1, NameValues,
+        cmd_profile),
+    PLAIN("profile active", "shows who holds the GPU slot", cmd_profile_active),
+    ROW("profile activate", "gives a profile the GPU slot", profile_options_, 1, NameValues,
+        cmd_profile_activate),
+    ROW("profile deactivate", "empties the slot, if that profile holds it", profile_options_, 1,
+        NameValues, cmd_profile_deactivate),
+    PLAIN("vram", "shows the GPUs' memory and the models in it", cmd_vram),
     ROW("jobs", "lists jobs, or shows one", jobs_options, 1, NameValues, cmd_jobs),
     ROW("jobs cancel", "cancels a job", job_options, 1, NameValues, cmd_jobs_cancel),
     {0}

@@ -17,6 +17,9 @@ typedef struct NameValues {
     Str name;
     bool force, purge;
 } NameValues;
+typedef struct MoveValues {
+    Str name, bucket;
+} MoveValues;
 typedef struct IndexValues {
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
         metric;
@@ -50,6 +53,7 @@ bool cmd_index(Cli *cli, const void *values, Err *err);
 bool cmd_index_drop(Cli *cli, const void *values, Err *err);
 bool cmd_index_refresh(Cli *cli, const void *values, Err *err);
 bool cmd_index_compact(Cli *cli, const void *values, Err *err);
+bool cmd_index_move(Cli *cli, const void *values, Err *err);
 bool cmd_search(Cli *cli, const void *values, Err *err);
 bool cmd_buckets(Cli *cli, const void *values, Err *err);
 bool cmd_bucket_add(Cli *cli, const void *values, Err *err);
@@ -60,6 +64,11 @@ bool cmd_put(Cli *cli, const void *values, Err *err);
 bool cmd_get(Cli *cli, const void *values, Err *err);
 bool cmd_ls(Cli *cli, const void *values, Err *err);
 bool cmd_rm(Cli *cli, const void *values, Err *err);
+bool cmd_profile(Cli *cli, const void *values, Err *err);
+bool cmd_profile_active(Cli *cli, const void *values, Err *err);
+bool cmd_profile_activate(Cli *cli, const void *values, Err *err);
+bool cmd_profile_deactivate(Cli *cli, const void *values, Err *err);
+bool cmd_vram(Cli *cli, const void *values, Err *err);
 bool cmd_jobs(Cli *cli, const void *values, Err *err);
 bool cmd_jobs_cancel(Cli *cli, const void *values, Err *err);
 

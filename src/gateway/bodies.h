@@ -49,6 +49,9 @@ typedef struct DbBody {
     const Json *incremental, *types, *mask;
     int64_t batch_rows, parallel, chunk_rows;
 } DbBody;
+typedef struct MoveBody {
+    Str bucket;
+} MoveBody;
 typedef struct PromoteBody {
     int64_t trial;
 } PromoteBody;
@@ -56,6 +59,16 @@ typedef struct EmbedBody {
     const Json *texts;
     Str model;
 } EmbedBody;
+typedef struct GenerateBody { /* of a chat too */
+    Str prompt, model, system, user;
+    const Json *messages, *stop, *stream_options;
+    double temperature, top_p; /* below 0: not given */
+    int64_t max_tokens, seed, n;
+    bool stream;
+} GenerateBody;
+typedef struct ModelBody {
+    Str model;
+} ModelBody;
 typedef struct OpenaiEmbedBody {
     const Json *input;
     Str model, encoding_format, user;

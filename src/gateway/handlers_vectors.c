@@ -1,3 +1,4 @@
+#include "gateway/bodies.h"
 #include "gateway/route.h"
 
 #include <stdlib.h>
@@ -154,6 +155,44 @@ bool index_delete_rows(App *app, Call *call, Err *err) {
     bool upkeep = false;
     return index_rows_delete(app->indexes, call->params[0], call->body, &text, &upkeep, err) &&
            answer_rows(app, call, &text, upkeep);
+}
+
+const Option move_body[] = {
+    {"bucket",     LH_TEXT, AT(MoveBody, bucket), REQUIRED, "the bucket to move it to"},
+    {0},
+};
+
+typedef struct MoveJob {
+    Indexes *indexes;
+    Arena arena;
+    Str index, bucket;
+} MoveJob;
+
+static void move_free(void *context) {
+    MoveJob *move = context;
+    arena_close(&move->arena);
+    free(move);
+}
+
+static bool move_run(Job *job, void *context, Text *result, Err *err) {
+    MoveJob *move = context;
+    return index_move(move->indexes, move->index, move->bucket, job, result, err);
+}
+
+/* What is not there is said at once. */
+bool index_patch(App *app, Call *call, Err *err) {
+    OWNED(text_close) Text found = {0};
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    const MoveBody *body = call->body;
+    if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err) ||
+        !bucket_find(app->buckets, body->bucket, &bucket, err))
+        return false;
+    MoveJob *move = calloc(1, sizeof *move);
+    if (!move) abort();
+    move->indexes = app->indexes;
+    move->index = arena_copy(&move->arena, call->params[0]);
+    move->bucket = arena_copy(&move->arena, body->bucket);
+    return answer_job(app, call, "move", move_run, move, move_free, 200, err);
 }
 
 static bool gone(void *context) {

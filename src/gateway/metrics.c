@@ -107,6 +107,32 @@ static double resident_bytes(void) {
     return (double)pages * 4096;
 }
 
+static void write_models(App *app, Text *out) {
+    AiCounts counts;
+    ai_counts(app->ai, &counts);
+    metric(out, "texts_embedded_total", "counter", "texts embedded by a model server",
+           (double)counts.embedded);
+    metric(out, "texts_cached_total", "counter", "texts whose vectors were in memory",
+           (double)counts.cached);
+    metric(out, "generated_total", "counter", "answers of generators", (double)counts.generated);
+    metric(out, "model_calls_total", "counter", "calls of the model server", (double)counts.calls);
+    metric(out, "model_failures_total", "counter", "of these, that failed",
+           (double)counts.failures);
+}
+
+static void write_gpus(Text *out) {
+    Vram vram;
+    vram_read(&vram);
+    text_print(out, "# HELP lakehouse_gpu_bytes the GPUs' memory\n"
+                    "# TYPE lakehouse_gpu_bytes gauge\n");
+    for (size_t i = 0; i < vram.count; i++)
+        text_print(out,
+                   "lakehouse_gpu_bytes{gpu=\"%lld\",kind=\"used\"} %lld\n"
+                   "lakehouse_gpu_bytes{gpu=\"%lld\",kind=\"total\"} %lld\n",
+                   (long long)vram.gpus[i].index, (long long)vram.gpus[i].used_bytes,
+                   (long long)vram.gpus[i].index, (long long)vram.gpus[i].total_bytes);
+}
+
 void metrics_write(Gateway *gateway, App *app, Text *out) {
     HttpCounts http;
     VectorCounts vectors;
@@ -132,6 +158,8 @@ void metrics_write(Gateway *gateway, App *app, Text *out) {
            (double)vectors.searches);
     metric(out, "index_memory_bytes", "gauge", "mapped bytes of vector indexes",
            (double)vectors.memory_bytes);
+    write_models(app, out);
+    write_gpus(out);
     write_jobs(app, out);
     write_requests(gateway, out);
     write_latencies(gateway, out);

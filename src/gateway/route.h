@@ -86,15 +86,20 @@ Handler dataset_list, dataset_get, dataset_patch, dataset_delete, dataset_rollba
     rows_delete, dataset_compact; /* _catalog */
 Handler query_run;
 Handler ingest_body, ingest_db, ingest_mysql;
-Handler ai_embed, openai_embed, openai_models;
-Handler index_list, index_get, index_post, index_delete, index_post_refresh, vector_search;
+Handler ai_embed, openai_embed; /* _ai */
+Handler ai_generate_post, openai_chat, openai_models, admin_unload, admin_preload,
+    admin_vram; /* _models */
+Handler index_list, index_get, index_post, index_delete, index_patch, index_post_refresh,
+    vector_search;
 Handler index_put_rows, index_delete_rows, index_post_compact;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
+Handler profile_list, profile_get, profile_put_route, profile_delete, profile_active,
+    profile_post_activate, profile_post_deactivate, profile_post_search; /* _profiles */
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 
 /* Option tables of the handlers' query strings and bodies, beside the handlers. */
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
-    db_body[], embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[],
-    promote_body[];
+    db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
+    force_query[], search_query[], rescue_query[], move_body[], promote_body[];

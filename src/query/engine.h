@@ -195,6 +195,8 @@ typedef struct Plan {
     Engine *engine;
     const Sandbox *sandbox; /* of the connection that it runs on; NULL: trusted */
     const Json *as_of;
+    const Str *only; /* NULL: any dataset */
+    size_t only_count;
     Arena *arena;
     Source *sources;
     size_t len, cap;

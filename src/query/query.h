@@ -33,12 +33,15 @@ typedef struct Query {
     /* asked about every 20 ms, on a thread of the engine; true ends it with LH_CANCELLED */
     bool (*cancelled)(void *context);
     void *context;
+    const Str *only; /* the datasets that it may read, as names; NULL: all */
+    size_t only_count;
 } Query;
 
 typedef struct Rows Rows; /* an open result, streamed */
 
 /* Errors: LH_DENIED "sql_forbidden"; LH_INVALID "sql_error" with line and position in the message;
- * LH_MISSING "dataset_not_found"; LH_TIMEOUT; LH_FULL and LH_TOO_BIG for spill and memory. */
+ * LH_DENIED "out_of_scope" for a dataset beyond `only`; LH_MISSING "dataset_not_found"; LH_TIMEOUT;
+ * LH_FULL and LH_TOO_BIG for spill and memory. */
 bool query_open(Engine *engine, const Query *query, Rows **out, Err *err);
 void rows_close(Rows **rows); /* interrupts and drains what is unfinished */
 size_t rows_columns(const Rows *rows);

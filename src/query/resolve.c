@@ -186,6 +186,13 @@ static bool load_source(Plan *plan, Source *source, Err *err) {
     return true;
 }
 
+static bool is_in_scope(const Plan *plan, Str name) {
+    bool found = !plan->only;
+    for (size_t i = 0; !found && i < plan->only_count; i++)
+        found = str_equal(dataset_name(plan->only[i], plan->arena), name);
+    return found;
+}
+
 static Source *find_source(Plan *plan, Str name, Err *err) {
     for (size_t i = 0; i < plan->len; i++)
         if (str_equal(plan->sources[i].name, name)) return &plan->sources[i];
@@ -195,6 +202,11 @@ static Source *find_source(Plan *plan, Str name, Err *err) {
     }
     if (plan->len == TABLES_MAX) {
         err_set(err, LH_TOO_BIG, "a statement may read at most %d datasets", TABLES_MAX);
+        return NULL;
+    }
+    if (!is_in_scope(plan, name)) {
+        err_code(err, LH_DENIED, "out_of_scope", "dataset '%.*s' is outside of the scope",
+                 (int)MIN(name.len, 80), name.data);
         return NULL;
     }
     Source *source = &plan->sources[plan->len];

@@ -168,7 +168,11 @@ static Rows *rows_new(Engine *engine, const Query *query) {
     if (!rows) abort();
     rows->engine = engine;
     rows->sql = arena_copy(&rows->arena, query->sql);
-    rows->plan = (Plan){.engine = engine, .arena = &rows->arena, .as_of = query->as_of};
+    rows->plan = (Plan){.engine = engine,
+                        .arena = &rows->arena,
+                        .as_of = query->as_of,
+                        .only = query->only,
+                        .only_count = query->only_count};
     rows->watched = (Watched){
         .deadline_us = query->timeout_ms > 0 ? clock_us() + query->timeout_ms * 1000 : 0,
         .timeout_ms = query->timeout_ms,

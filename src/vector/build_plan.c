@@ -10,7 +10,8 @@ const Option index_options[] = {
     {"vector_column",      LH_TEXT, AT(IndexSpec, vector_column), NULL,
      "column with vectors of your own: lists of floats of one length"},
     {"chunk",                        LH_JSON, AT(IndexSpec, chunk), NULL, "{\"size\":1000,\"overlap\":200}, in bytes"},
-    {"model",              LH_TEXT, AT(IndexSpec, model), "builtin", "model that embeds the text"},
+    {"model",              LH_TEXT, AT(IndexSpec, model), NULL,
+     "model that embeds the text; [ai] embed_model unless said"},
     {"bucket",                      LH_TEXT, AT(IndexSpec, bucket), "primary", "home of the index"},
     {"vector_backend",                    LH_TEXT, AT(IndexSpec, vector_backend), "parquet",
      "in-memory graph over Parquet", .choices = "parquet"},
@@ -114,10 +115,14 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
         return false;
     b->meta.dataset_version = table_version(b->table);
     if (spec->vector_column.len) return true;
-    b->meta.model = spec->model;
-    if (!embedder_open(spec->model, &b->embedder, err)) return false;
+    if (!ai_embedder(b->indexes->ai, spec->model, &b->embedder, err)) return false;
+    if (b->job) embedder_watch(b->embedder, build_cancelled, b);
+    if (!embedder_ready(b->embedder, err)) return false;
+    b->meta.model = embedder_model(b->embedder);
     b->meta.dimensions = (int64_t)embedder_dimensions(b->embedder);
-    return true;
+    /* Held to what it is now, should it be replaced while the index is built. */
+    return embedder_expect(b->embedder, embedder_digest(b->embedder),
+                           embedder_dimensions(b->embedder), err);
 }
 
 bool index_check(Indexes *indexes, const IndexSpec *spec, Err *err) {

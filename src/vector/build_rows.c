@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EMBED_GRAIN 32
+#define EMBED_GRAIN 64 /* texts in one call of the embedder */
 
 static bool query_rows(Build *b, Str columns, Rows **out, Err *err) {
     Text sql = {0};
@@ -93,21 +93,66 @@ static const float *known_vector(const Build *b, Str id, uint32_t chunk, Str tex
                : NULL;
 }
 
+static void batch_fail(Batch *batch, const Err *err) {
+    pthread_mutex_lock(&batch->lock);
+    if (batch->err.kind == LH_OK) batch->err = *err;
+    pthread_mutex_unlock(&batch->lock);
+}
+
+static bool batch_failed(Batch *batch) {
+    pthread_mutex_lock(&batch->lock);
+    bool failed = batch->err.kind != LH_OK;
+    pthread_mutex_unlock(&batch->lock);
+    return failed;
+}
+
+/* Which document the model does not take: one by one, those that it took come from its cache. */
+static void name_refused(Batch *batch, const size_t *places, size_t count, float *row, Err *err) {
+    for (size_t i = 0; i < count; i++) {
+        size_t at = places[i];
+        Err why = {0};
+        if (embedder_embed(batch->build->embedder, &batch->texts[at], 1, row, &why)) continue;
+        *err = why;
+        err_while(err, "document '%.*s', chunk %u", (int)MIN(batch->ids[at].len, 80),
+                  batch->ids[at].data, batch->chunks[at]);
+        return;
+    }
+}
+
+/* The texts at these places, in one call: a model server takes many at once. */
+static void embed_places(Batch *batch, const size_t *places, size_t count) {
+    OWNED(arena_close) Arena arena = {0};
+    Build *b = batch->build;
+    size_t dimensions = (size_t)b->meta.dimensions;
+    Str *texts = arena_array(&arena, Str, count);
+    float *rows = arena_array(&arena, float, count *dimensions);
+    Err err = {0};
+    for (size_t i = 0; i < count; i++) texts[i] = batch->texts[places[i]];
+    if (!embedder_embed(b->embedder, texts, count, rows, &err)) {
+        Str code = str_from(err.code);
+        if (str_is(code, "model_refused") || str_is(code, "text_too_long"))
+            name_refused(batch, places, count, rows, &err);
+        batch_fail(batch, &err);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        memcpy(b->rows + places[i] * b->stride, rows + i * dimensions, dimensions * sizeof *rows);
+}
+
 static void embed_range(void *context, size_t from, size_t to) {
     Batch *batch = context;
     Build *b = batch->build;
-    Err err = {0};
+    size_t places[EMBED_GRAIN], count = 0;
     for (size_t i = from; i < to; i++) {
-        float *out = b->rows + i * b->stride;
         const float *known = known_vector(b, batch->ids[i], batch->chunks[i], batch->texts[i]);
-        if (known) memcpy(out, known, b->stride * sizeof *out);
-        atomic_fetch_add(known ? &batch->reused : &batch->embedded, 1);
-        if (known || embedder_embed(b->embedder, &batch->texts[i], 1, out, &err)) continue;
-        pthread_mutex_lock(&batch->lock);
-        if (batch->err.kind == LH_OK) batch->err = err;
-        pthread_mutex_unlock(&batch->lock);
-        return;
+        if (known)
+            memcpy(b->rows + i * b->stride, known, b->stride * sizeof *known);
+        else
+            places[count++] = i;
     }
+    atomic_fetch_add(&batch->reused, (long long)(to - from - count));
+    atomic_fetch_add(&batch->embedded, (long long)count);
+    if (count && !batch_failed(batch)) embed_places(batch, places, count);
 }
 
 /* The batch's vectors, zeroed. */
@@ -290,7 +335,8 @@ static bool take_by_hand(Build *b, Err *err) {
 bool build_rows(Build *b, Err *err) {
     if (b->fold) return take_view(b, b->fold, err);
     /* A refresh keeps the statistics, so that the vectors that stay mean the same. */
-    bool ok = b->embedder ? (b->previous || observe_texts(b, err)) && embed_texts(b, err)
+    bool learns = b->embedder && !b->previous && embedder_learns(b->embedder);
+    bool ok = b->embedder ? (!learns || observe_texts(b, err)) && embed_texts(b, err)
                           : take_vectors(b, err);
     if (!ok || (b->by_hand && !take_by_hand(b, err))) return false;
     return b->meta.dimensions > 0 ||

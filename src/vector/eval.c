@@ -116,12 +116,8 @@ static bool answer_all(IndexEntry *entry, EvalSet *set, Arena *arena, Err *err) 
 /* ---- Queries ---- */
 
 static bool embed_text(IndexEntry *entry, Str text, Arena *arena, EvalQuery *out, Err *err) {
-    if (!entry->embedder)
-        return err_code(err, LH_IMPOSSIBLE, "no_model",
-                        "index '%.*s' has vectors of its own and no model: give vectors as queries",
-                        SHOW(entry->meta.index));
     *out = (EvalQuery){.text = arena_copy(arena, text), .vector = new_vector(entry->index, arena)};
-    if (!embedder_embed(entry->embedder, &text, 1, out->vector, err)) return false;
+    if (!index_entry_embed(entry, &text, 1, out->vector, err)) return false;
     metric_prepare(metric_of(entry->meta.metric), out->vector, entry->index->dimensions);
     return true;
 }
@@ -259,9 +255,11 @@ static bool store_set(Indexes *indexes, const IndexEntry *entry, const EvalSet *
     OWNED(text_close) Text text = {0};
     OWNED(arena_close) Arena arena = {0};
     write_set(entry, set, true, true, &(JsonWriter){.out = &text});
-    return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
-           store_write(bucket_store(bucket), eval_key(entry->meta.index, set->name, &arena),
-                       text_bytes(&text), NULL, err);
+    if (!index_place(indexes, entry->meta.index, &bucket, err)) return false;
+    bool ok = store_write(bucket_store(bucket), eval_key(entry->meta.index, set->name, &arena),
+                          text_bytes(&text), NULL, err);
+    index_place_end(indexes);
+    return ok;
 }
 
 static bool corrupt(Str name, Err *err) {
@@ -385,18 +383,21 @@ bool index_evals_write(Indexes *indexes, Str index, Text *result, Err *err) {
     return true;
 }
 
-bool index_eval_drop(Indexes *indexes, Str index, Str name, Err *err) {
-    OWNED(index_entry_release) IndexEntry *entry = NULL;
-    OWNED(bucket_release) Bucket *bucket = NULL;
+static bool drop_from(Store *store, Str index, Str name, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     ObjectInfo info;
-    if (!name_check(name, err) || !indexes_find_any(indexes, index, &entry, err) ||
-        !bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err))
-        return false;
     Str key = eval_key(index, name, &arena);
-    if (!store_head(bucket_store(bucket), key, &info, err))
+    if (!store_head(store, key, &info, err))
         return err->kind == LH_MISSING &&
                err_code(err, LH_MISSING, "eval_not_found", "index '%.*s' has no eval set '%.*s'",
                         SHOW(index), SHOW(name));
-    return store_remove(bucket_store(bucket), key, err);
+    return store_remove(store, key, err);
+}
+
+bool index_eval_drop(Indexes *indexes, Str index, Str name, Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    if (!name_check(name, err) || !index_place(indexes, index, &bucket, err)) return false;
+    bool ok = drop_from(bucket_store(bucket), index, name, err);
+    index_place_end(indexes);
+    return ok;
 }

@@ -94,7 +94,8 @@ static bool add_statistics(Build *b, Err *err) {
     OWNED(text_close) Text statistics = {0};
     if (b->embedder) {
         embedder_statistics(b->embedder, &statistics);
-        b->meta.model_digest = arena_copy(&b->arena, embedder_digest(b->embedder));
+        Str digest = embedder_digest(b->embedder); /* of a fold, which asks no model: not known */
+        if (digest.len) b->meta.model_digest = arena_copy(&b->arena, digest);
     }
     return add_section(b, text_bytes(&statistics), err);
 }

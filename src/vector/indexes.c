@@ -27,15 +27,26 @@ void index_entry_release(IndexEntry **entry) {
     *entry = NULL;
 }
 
-static bool open_embedder(IndexEntry *entry, Err *err) {
+static bool open_embedder(Ai *ai, IndexEntry *entry, Err *err) {
     Bytes statistics = entry->index->ops->embedder(entry->index);
     if (entry->meta.model.len == 0) return true;
-    if (!embedder_open(entry->meta.model, &entry->embedder, err)) return false;
-    if (statistics.size && !embedder_load(entry->embedder, statistics, err)) return false;
-    if (!str_equal(embedder_digest(entry->embedder), entry->meta.model_digest))
-        return err_set(err, LH_CORRUPT, "the model '%.*s' is not the one that made the vectors",
-                       SHOW(entry->meta.model));
-    return true;
+    /* Without its model an index still answers vectors, and words by its text index. */
+    if (!ai_embedder(ai, entry->meta.model, &entry->embedder, &entry->no_model)) return true;
+    return (statistics.size == 0 || embedder_load(entry->embedder, statistics, err)) &&
+           embedder_expect(entry->embedder, entry->meta.model_digest,
+                           (size_t)entry->meta.dimensions, err);
+}
+
+bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out,
+                       Err *err) {
+    if (entry->embedder) return embedder_embed(entry->embedder, texts, count, out, err);
+    if (entry->meta.model.len == 0)
+        return err_code(err, LH_IMPOSSIBLE, "no_model",
+                        "index '%.*s' has vectors of its own and no model: search it with 'vector'",
+                        SHOW(entry->meta.index));
+    return err_code(err, LH_IMPOSSIBLE, "wrong_model",
+                    "index '%.*s' was made by model '%.*s', which is not there: %.200s",
+                    SHOW(entry->meta.index), SHOW(entry->meta.model), entry->no_model.message);
 }
 
 static bool open_text(Store *store, IndexEntry *entry, Err *err) {
@@ -68,7 +79,7 @@ static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
            store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
            index_hnsw_open(local_file_path(file), &entry->index, err) &&
-           open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err) &&
+           open_text(bucket_store(bucket), entry, err) && open_embedder(indexes->ai, entry, err) &&
            open_overlay(indexes, entry, err);
 }
 
@@ -181,6 +192,20 @@ bool indexes_is_held(Indexes *indexes, Str name) {
     return held;
 }
 
+bool index_place(Indexes *indexes, Str name, Bucket **out, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    pthread_rwlock_rdlock(&indexes->placement);
+    if (indexes_find_any(indexes, name, &entry, err) &&
+        bucket_find(indexes->buckets, entry->meta.bucket, out, err))
+        return true;
+    pthread_rwlock_unlock(&indexes->placement);
+    return false;
+}
+
+void index_place_end(Indexes *indexes) {
+    pthread_rwlock_unlock(&indexes->placement);
+}
+
 void indexes_unreserve(Indexes *indexes, Str name) {
     pthread_rwlock_wrlock(&indexes->lock);
     for (size_t i = 0; i < indexes->building_count; i++)
@@ -220,13 +245,18 @@ static void list_entry(Indexes *indexes, IndexEntry *entry) {
     index_entry_release(&old);
 }
 
+bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, Err *err) {
+    bool ok = !entry->index || entry_follow(indexes, entry, err);
+    if (ok) list_entry(indexes, entry);
+    if (!ok) index_entry_release(&entry);
+    return ok;
+}
+
 bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err) {
     pthread_mutex_t *lock = indexes_row_lock(indexes, entry->meta.index);
     pthread_mutex_lock(lock);
-    bool ok = !entry->index || entry_follow(indexes, entry, err);
-    if (ok) list_entry(indexes, entry);
+    bool ok = indexes_publish_locked(indexes, entry, err);
     pthread_mutex_unlock(lock);
-    if (!ok) index_entry_release(&entry);
     return ok;
 }
 
@@ -292,6 +322,30 @@ bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, E
            (err->kind == LH_PRECONDITION && index_changed(to->index, err));
 }
 
+/* A move that a crash cut after its new meta.json leaves the index in two buckets: the copy with
+ * more moves is it, and the other's meta.json goes, so that the rest of it is swept. False: not
+ * this one. */
+static bool wins_over_loaded(Indexes *indexes, const IndexMeta *meta) {
+    OWNED(index_entry_release) IndexEntry *loaded = NULL;
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    Err why = {0};
+    if (!indexes_find_any(indexes, meta->index, &loaded, &why)) return true;
+    if (loaded->meta.created_ms != meta->created_ms || loaded->meta.moves == meta->moves) {
+        log_warn("bucket '%.*s' holds another index named '%.*s' than bucket '%.*s'",
+                 SHOW(meta->bucket), SHOW(meta->index), SHOW(loaded->meta.bucket));
+        return true;
+    }
+    bool wins = meta->moves > loaded->meta.moves;
+    Str loser = wins ? loaded->meta.bucket : meta->bucket;
+    log_info("index '%.*s' has moved: what bucket '%.*s' still has of it is garbage",
+             SHOW(meta->index), SHOW(loser));
+    if (!bucket_find(indexes->buckets, loser, &bucket, &why) ||
+        !store_remove(bucket_store(bucket), meta_key(meta->index, "meta.json", &arena), &why))
+        log_warn("'%.*s': %s", SHOW(meta->index), why.message);
+    return wins;
+}
+
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
     OWNED(arena_close) Arena arena = {0};
     Str key = arena_print(&arena, "%.*smeta.json", SHOW(directory));
@@ -304,7 +358,7 @@ static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory)
         return;
     }
     meta.bucket = bucket;
-    list_entry(indexes, index_entry_open(indexes, &meta));
+    if (wins_over_loaded(indexes, &meta)) list_entry(indexes, index_entry_open(indexes, &meta));
 }
 
 static bool load_bucket(Indexes *indexes, Str name, Err *err) {
@@ -323,16 +377,18 @@ static bool load_bucket(Indexes *indexes, Str name, Err *err) {
     return true;
 }
 
-bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **out, Err *err) {
+bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, Indexes **out,
+                  Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Indexes *indexes = calloc(1, sizeof *indexes);
     size_t count;
     (void)err;
     if (!indexes) abort();
-    *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine};
+    *indexes = (Indexes){.buckets = buckets, .catalog = catalog, .engine = engine, .ai = ai};
     indexes->build_bytes_max = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
     pthread_rwlock_init(&indexes->lock, NULL);
     for (size_t i = 0; i < ROW_LOCKS; i++) pthread_mutex_init(&indexes->row_locks[i], NULL);
+    pthread_rwlock_init(&indexes->placement, NULL);
     Str *names = bucket_names(buckets, &arena, &count);
     for (size_t i = 0; i < count; i++) {
         Err why = {0}; /* a bucket that is down does not stop the server */
@@ -351,6 +407,7 @@ void indexes_close(Indexes **indexes) {
     if (!*indexes) return;
     for (size_t i = 0; i < (*indexes)->entry_count; i++)
         index_entry_release(&(*indexes)->entries[i]);
+    pthread_rwlock_destroy(&(*indexes)->placement);
     pthread_rwlock_destroy(&(*indexes)->lock);
     for (size_t i = 0; i < ROW_LOCKS; i++) pthread_mutex_destroy(&(*indexes)->row_locks[i]);
     free((*indexes)->entries);
@@ -391,13 +448,14 @@ static void unlist_entry(Indexes *indexes, Str name) {
 bool index_drop(Indexes *indexes, Str name, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
     OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!indexes_find_any(indexes, name, &entry, err)) return false;
-    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    if (!index_place(indexes, name, &bucket, err)) return false;
     pthread_mutex_t *lock = indexes_row_lock(indexes, name);
     pthread_mutex_lock(lock);
-    bool removed = remove_files(bucket_store(bucket), &entry->meta, err);
+    bool removed = indexes_find_any(indexes, name, &entry, err) &&
+                   remove_files(bucket_store(bucket), &entry->meta, err);
     if (removed) unlist_entry(indexes, name);
     pthread_mutex_unlock(lock);
+    index_place_end(indexes);
     return removed;
 }
 

@@ -25,7 +25,8 @@ struct IndexEntry {
     IndexMeta meta;
     Index *index;       /* NULL: broken */
     TextIndex *text;    /* NULL: the index has no texts */
-    Embedder *embedder; /* with the index's statistics; NULL without a text column */
+    Embedder *embedder; /* with the index's statistics; NULL without a text column or its model */
+    Err no_model;       /* why that is not there */
     Err broken;
     atomic_int searches;  /* up to SEARCHES_WARM */
     pthread_mutex_t lock; /* over docs being made */
@@ -45,6 +46,7 @@ struct Indexes {
     Buckets *buckets;
     Catalog *catalog;
     Engine *engine;
+    Ai *ai;                /* may be NULL */
     pthread_rwlock_t lock; /* over entries and building */
     IndexEntry **entries;
     size_t entry_count, entry_cap;
@@ -53,6 +55,9 @@ struct Indexes {
     /* By a hash of the name: putting rows and publishing another build exclude one another, so that
      * the new one has every batch that was acknowledged. */
     pthread_mutex_t row_locks[ROW_LOCKS];
+    /* Held for reading by who writes beside meta.json (trials, eval sets) or deletes, for writing
+     * while an index changes its bucket. Before `lock`. */
+    pthread_rwlock_t placement;
     int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
     atomic_int searching; /* now */
@@ -73,6 +78,10 @@ void indexes_unreserve(Indexes *indexes, Str name);
  * Searches go on. */
 bool indexes_hold(Indexes *indexes, Str name, Err *err);
 bool indexes_is_held(Indexes *indexes, Str name);
+/* The bucket where the index is now, and until index_place_end: for what is written beside its
+ * meta.json. */
+bool index_place(Indexes *indexes, Str name, Bucket **out, Err *err);
+void index_place_end(Indexes *indexes);
 /* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
  * "index_changed" when another server was quicker. */
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);
@@ -88,6 +97,7 @@ IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 /* Takes an entry, replacing one of its name, once it has every batch of rows that was acknowledged
  * here; on failure what was there stays. */
 bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err);
+bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, Err *err); /* indexes_row_lock */
 
 /* rows.c. The log of an index's rows, open until entry_log_close. */
 typedef struct EntryLog {
@@ -111,6 +121,9 @@ pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name);
 static inline Str index_rows(const IndexEntry *entry) {
     return entry->meta.vectors;
 }
+/* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
+ * errors of ai.h. */
+bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out, Err *err);
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

@@ -33,6 +33,7 @@ static const TextMember integers[] = {
     {"build_ms",        AT(IndexMeta, build_ms)       },
     {"promotion",       AT(IndexMeta, promotion)      },
     {"rows_after",      AT(IndexMeta, rows_after)     },
+    {"moves",           AT(IndexMeta, moves)          },
 };
 
 static Str *text_at(const IndexMeta *meta, size_t i) {

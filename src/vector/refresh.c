@@ -4,11 +4,19 @@
 #include "vector/build.h"
 
 bool build_keep_statistics(Build *b, Err *err) {
-    const Index *index = b->previous->index;
-    if (b->meta.model.len == 0) return true;
-    Bytes statistics = index->ops->embedder(index);
-    return embedder_open(b->meta.model, &b->embedder, err) &&
-           (statistics.size == 0 || embedder_load(b->embedder, statistics, err));
+    const IndexMeta *meta = &b->previous->meta;
+    if (meta->model.len == 0) return true;
+    Bytes statistics = b->previous->index->ops->embedder(b->previous->index);
+    return ai_embedder(b->indexes->ai, meta->model, &b->embedder, err) &&
+           (statistics.size == 0 || embedder_load(b->embedder, statistics, err)) &&
+           embedder_expect(b->embedder, meta->model_digest, (size_t)meta->dimensions, err);
+}
+
+/* Before the rows are read. */
+static bool embedder_prepare(Build *b, Err *err) {
+    if (!build_keep_statistics(b, err)) return false;
+    if (b->embedder && b->job) embedder_watch(b->embedder, build_cancelled, b);
+    return !b->embedder || embedder_ready(b->embedder, err);
 }
 
 static bool refresh_plan(Build *b, Str name, Err *err) {
@@ -21,7 +29,7 @@ static bool refresh_plan(Build *b, Str name, Err *err) {
         return err_while(err, "refresh of '%.*s'", SHOW(name));
     b->meta.dataset_version = table_version(b->table);
     if (meta->model.len == 0) b->meta.dimensions = 0; /* the dataset's vectors say it */
-    return build_keep_statistics(b, err);
+    return embedder_prepare(b, err);
 }
 
 static bool apply(void *context, const RowBatch *batch, Err *err) {

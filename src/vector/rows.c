@@ -221,7 +221,7 @@ static bool add_put(RowsRequest *request, const RowPut *put, Err *err) {
 static bool add_chunks(RowsRequest *request, const GivenRow *row, size_t at, Err *err) {
     const IndexEntry *entry = request->entry;
     RowPut put = {.doc_id = row->doc_id};
-    if (!entry->embedder)
+    if (entry->meta.model.len == 0)
         return err_code(err, LH_IMPOSSIBLE, "no_model",
                         "row %zu: index '%.*s' has vectors of its own and no model: give 'vector'",
                         at, SHOW(entry->meta.index));
@@ -293,7 +293,7 @@ static bool embed(RowsRequest *request, Err *err) {
     for (size_t i = 0; i < batch->put_count; i++)
         if (!batch->puts[i].vector) texts[count++] = batch->puts[i].text;
     float *vectors = arena_array(&request->arena, float, count * batch->dimensions + 1);
-    if (count && !embedder_embed(request->entry->embedder, texts, count, vectors, err))
+    if (count && !index_entry_embed(request->entry, texts, count, vectors, err))
         return false;
     for (size_t i = 0; i < batch->put_count; i++)
         if (!batch->puts[i].vector) {

@@ -1,6 +1,7 @@
 /* POST /vectors/search: the query's vector, the filter as a set of rows, the backend's search and
  * that of the rows put since, then hits with their texts and the dataset's rows. Hits are
  * documents: of a document's chunks the best ones count, `per_document` of them. */
+#include "vector/profile.h"
 #include "vector/rank.h"
 
 #include <math.h>
@@ -94,11 +95,7 @@ static bool take_floats(Run *run, const float *floats, size_t count, Err *err) {
 
 static bool embed_query(Run *run, Err *err) {
     const Search *search = run->search;
-    if (!run->entry->embedder)
-        return err_code(err, LH_IMPOSSIBLE, "no_model",
-                        "index '%.*s' has vectors of its own and no model: search it with 'vector'",
-                        SHOW(run->entry->meta.index));
-    return embedder_embed(run->entry->embedder, &search->query, 1, run->query, err);
+    return index_entry_embed(run->entry, &search->query, 1, run->query, err);
 }
 
 static bool check_given(Run *run, Err *err) {
@@ -140,6 +137,8 @@ static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
                    .trusted = trusted,
                    .cancelled = run->search->cancelled,
                    .context = run->search->context};
+    if (run->search->within)
+        query.only = profile_datasets(run->search->within, meta, &run->arena, &query.only_count);
     Str as_of = arena_print(&run->arena, "{\"%.*s\":%lld}", SHOW(meta->dataset),
                             (long long)meta->dataset_version);
     if (meta->dataset_version > 0 && !json_read(as_of, &run->arena, &query.as_of, err))
@@ -361,6 +360,7 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     int64_t started = clock_us();
     JsonWriter w = {.out = result};
     if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
+    if (search->within && !profile_admits(search->within, &run.entry->meta, err)) return false;
     note_search(&run);
     entry_look(indexes, run.entry);
     run.view = overlay_view(run.entry->overlay);

@@ -122,6 +122,18 @@ static bool number_record(void *context, const LogRecords *before, Text *payload
     return true;
 }
 
+/* In the bucket where the index is by now. */
+static bool append_trial(Running *r, Trial *trial, Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    Str index = r->entry->meta.index;
+    Numbering numbering = {r->entry->meta.vector_backend, trial};
+    if (!index_place(r->indexes, index, &bucket, err)) return false;
+    bool ok = log_append(bucket_store(bucket), trials_key(index, &r->arena), number_record,
+                         &numbering, err);
+    index_place_end(r->indexes);
+    return ok;
+}
+
 static bool run_one(Running *r, const IndexConfig *config, Err *err) {
     const IndexMeta *meta = &r->entry->meta;
     Trial trial = {.config = *config,
@@ -140,9 +152,7 @@ static bool run_one(Running *r, const IndexConfig *config, Err *err) {
         return false;
     trial.memory_bytes = index->ops->memory_bytes(index);
     trial.at_ms = clock_now_ms();
-    if (!log_append(bucket_store(r->bucket), trials_key(meta->index, &r->arena), number_record,
-                    &(Numbering){meta->vector_backend, &trial}, err))
-        return false;
+    if (!append_trial(r, &trial, err)) return false;
     if (r->run->done) r->run->done(r->run->context, &trial);
     return true;
 }

@@ -25,7 +25,9 @@ typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defau
 extern const Option index_options[];
 
 /* Scans every bucket for indexes and maps their champions; a broken one is kept and says why. */
-bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Indexes **out, Err *err);
+/* ai may be NULL: then the built-in model alone. Nothing is asked of a model server here. */
+bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, Indexes **out,
+                  Err *err);
 void indexes_close(Indexes **indexes);
 /* The most memory that building one graph may take; half of the machine's when it is not called.
  * Before builds start. */
@@ -38,6 +40,9 @@ bool index_create(Indexes *indexes, const IndexSpec *spec, Job *job, Text *resul
 /* Brings it to its dataset's version, embedding only what is new; runs inside a job (may be NULL).
  * LH_CONFLICT "index_busy". */
 bool index_refresh(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
+/* Moves it to another bucket with its trials, eval sets and promotions; searches go on. Runs inside
+ * a job. LH_CONFLICT "index_busy", "index_changed", "index_exists". */
+bool index_move(Indexes *indexes, Str name, Str bucket, Job *job, Text *result, Err *err);
 bool index_drop(Indexes *indexes, Str name, Err *err);
 
 /* PUT and DELETE /vectors/indexes/{index}/rows. Durable when they return, seen by the next search.
@@ -76,6 +81,7 @@ typedef struct Search { /* POST /vectors/search */
     bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
+    const struct Profile *within; /* whose scope holds; NULL: none */
 } Search;
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
@@ -161,3 +167,37 @@ typedef struct VectorCounts {
     int64_t indexes, searches, memory_bytes;
 } VectorCounts;
 void indexes_counts(Indexes *indexes, VectorCounts *out);
+
+/* Model profiles: a generator, an embedder, a bucket and the datasets and indexes that may be
+ * searched, under one name. Each is an object of the primary bucket,
+ * _lakehouse/profiles/<id>.json, read anew each time, so that several servers agree. Activating one
+ * gives it the GPU slot of ai.h and makes its bucket when it is missing. Thread safe. */
+#define PROFILE_ID_MAX 48
+typedef struct ProfileSpec { /* PUT /vectors/profile/{id} */
+    Str id, ollama_name, embed_model, bucket, vector_backend, description;
+    const Json *datasets, *indexes; /* lists of names; NULL: all */
+    const Json *hnsw;               /* a configuration; its ef_search is that of the searches */
+} ProfileSpec;
+extern const Option profile_options[];
+
+typedef struct ProfilesOptions {
+    Indexes *indexes;
+    Ai *ai;
+    Str root;              /* folder of the profiles' own buckets */
+    const char *slot_path; /* file of this machine: what the slot holds */
+} ProfilesOptions;
+typedef struct Profiles Profiles;
+bool profiles_open(const ProfilesOptions *options, Profiles **out, Err *err);
+void profiles_close(Profiles **profiles);
+Slot *profiles_slot(Profiles *profiles);
+bool profile_put(Profiles *profiles, Str id, const ProfileSpec *spec, bool *created, Text *result,
+                 Err *err);
+bool profile_write(Profiles *profiles, Str id, Text *result, Err *err);
+bool profiles_write(Profiles *profiles, Text *result, Err *err);
+bool profile_drop(Profiles *profiles, Str id, Err *err); /* LH_CONFLICT "profile_active" */
+/* *result: the slot as it is then, and what was swapped. */
+bool profile_activate(Profiles *profiles, Str id, Text *result, Err *err);
+bool profile_deactivate(Profiles *profiles, Str id, Text *result, Err *err);
+bool profile_active_write(Profiles *profiles, Text *result, Err *err);
+/* index_search within the profile's scope: LH_DENIED "out_of_scope". */
+bool profile_search(Profiles *profiles, Str id, const Search *search, Text *result, Err *err);

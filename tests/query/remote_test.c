@@ -327,12 +327,12 @@ TEST("ingest, SQL, an index, search, compaction and deletion work on a remote bu
     ingest("append", 500, 900);
     CHECK_INT(number("SELECT count(*) FROM notes"), 900);
     CHECK_INT(number("SELECT id FROM notes WHERE body = 'trout number 801 of the lake'"), 801);
-    CHECK_OK(indexes_open(lake.buckets, lake.catalog, lake.engine, &indexes, &err));
+    CHECK_OK(indexes_open(lake.buckets, lake.catalog, lake.engine, NULL, &indexes, &err));
     run_create(indexes);
     search(indexes, "heron number 40 of the lake", "heron number 40 of the lake");
     indexes_close(&indexes);
     forget();
-    CHECK_OK(indexes_open(lake.buckets, lake.catalog, lake.engine, &indexes, &err));
+    CHECK_OK(indexes_open(lake.buckets, lake.catalog, lake.engine, NULL, &indexes, &err));
     search(indexes, "trout number 41 of the lake", "trout number 41 of the lake");
     Rewriting compact = {.dataset = STR("notes")};
     CHECK_OK(ingest_rewrite(lake.catalog, lake.engine, lake.buckets, &compact, &rewritten, &err));
