@@ -94,7 +94,7 @@ static bool upkeep_run(Build *b, Str name, Text *result, Err *err) {
 
 bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
     OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
-    if (!indexes_hold(indexes, name, err)) return false;
+    if (!indexes_hold_upkeep(indexes, name, err)) return false;
     bool ok = upkeep_run(&b, name, result, err);
     indexes_unreserve(indexes, name);
     return ok;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define UPKEEP_WAIT_US 10000000
+#define UPKEEP_LOOK_US 10000
 #define META_SIZE_MAX (1 << 20)
 
 static void entry_free(IndexEntry *entry) {
@@ -147,18 +149,20 @@ bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
     return true;
 }
 
-static bool is_building(const Indexes *indexes, Str name) {
+static Building *find_building(Indexes *indexes, Str name) {
     for (size_t i = 0; i < indexes->building_count; i++)
-        if (str_is(name, indexes->building[i])) return true;
-    return false;
+        if (str_is(name, indexes->building[i].name)) return &indexes->building[i];
+    return NULL;
 }
 
-static bool add_building(Indexes *indexes, Str name, Err *err) {
+static bool add_building(Indexes *indexes, Str name, bool upkeep, Err *err) {
     if (indexes->building_count == COUNT(indexes->building) ||
         indexes->entry_count == INDEX_COUNT_MAX)
         return err_set(err, LH_BUSY, "too many indexes: at most %d, %zu of them being built",
                        INDEX_COUNT_MAX, COUNT(indexes->building));
-    snprintf(indexes->building[indexes->building_count++], INDEX_NAME_MAX + 1, "%.*s", SHOW(name));
+    Building *building = &indexes->building[indexes->building_count++];
+    snprintf(building->name, sizeof building->name, "%.*s", SHOW(name));
+    building->upkeep = upkeep;
     return true;
 }
 
@@ -166,28 +170,43 @@ bool indexes_reserve(Indexes *indexes, Str name, Err *err) {
     bool found;
     pthread_rwlock_wrlock(&indexes->lock);
     entry_place(indexes, name, &found);
-    bool ok = found || is_building(indexes, name)
+    bool ok = found || find_building(indexes, name)
                   ? err_code(err, LH_CONFLICT, "index_exists", "there is an index '%.*s' already",
                              SHOW(name))
-                  : add_building(indexes, name, err);
+                  : add_building(indexes, name, false, err);
+    pthread_rwlock_unlock(&indexes->lock);
+    return ok;
+}
+
+/* *upkeep: why it failed is upkeep. */
+static bool try_hold(Indexes *indexes, Str name, bool for_upkeep, bool *upkeep, Err *err) {
+    pthread_rwlock_wrlock(&indexes->lock);
+    const Building *other = find_building(indexes, name);
+    *upkeep = other && other->upkeep;
+    bool ok =
+        other ? err_code(err, LH_CONFLICT, "index_busy",
+                         "index '%.*s' is being changed: try again when that is done", SHOW(name))
+              : add_building(indexes, name, for_upkeep, err);
     pthread_rwlock_unlock(&indexes->lock);
     return ok;
 }
 
 bool indexes_hold(Indexes *indexes, Str name, Err *err) {
-    pthread_rwlock_wrlock(&indexes->lock);
-    bool ok =
-        is_building(indexes, name)
-            ? err_code(err, LH_CONFLICT, "index_busy",
-                       "index '%.*s' is being changed: try again when that is done", SHOW(name))
-            : add_building(indexes, name, err);
-    pthread_rwlock_unlock(&indexes->lock);
-    return ok;
+    bool upkeep;
+    for (int64_t until = clock_us() + UPKEEP_WAIT_US;; usleep(UPKEEP_LOOK_US)) {
+        if (try_hold(indexes, name, false, &upkeep, err)) return true;
+        if (!upkeep || clock_us() > until) return false;
+    }
+}
+
+bool indexes_hold_upkeep(Indexes *indexes, Str name, Err *err) {
+    bool upkeep;
+    return try_hold(indexes, name, true, &upkeep, err);
 }
 
 bool indexes_is_held(Indexes *indexes, Str name) {
     pthread_rwlock_rdlock(&indexes->lock);
-    bool held = is_building(indexes, name);
+    bool held = find_building(indexes, name);
     pthread_rwlock_unlock(&indexes->lock);
     return held;
 }
@@ -208,13 +227,8 @@ void index_place_end(Indexes *indexes) {
 
 void indexes_unreserve(Indexes *indexes, Str name) {
     pthread_rwlock_wrlock(&indexes->lock);
-    for (size_t i = 0; i < indexes->building_count; i++)
-        if (str_is(name, indexes->building[i])) {
-            indexes->building_count--;
-            memmove(indexes->building[i], indexes->building[indexes->building_count],
-                    sizeof indexes->building[i]);
-            break;
-        }
+    Building *building = find_building(indexes, name);
+    if (building) *building = indexes->building[--indexes->building_count];
     pthread_rwlock_unlock(&indexes->lock);
 }
 

@@ -42,6 +42,12 @@ struct IndexEntry {
     int64_t upkeep_us;         /* when a put may ask for upkeep again */
 };
 
+/* An index that is being made or changed. */
+typedef struct Building {
+    char name[INDEX_NAME_MAX + 1];
+    bool upkeep; /* nobody asked for it: others wait a while for its end */
+} Building;
+
 struct Indexes {
     Buckets *buckets;
     Catalog *catalog;
@@ -50,7 +56,7 @@ struct Indexes {
     pthread_rwlock_t lock; /* over entries and building */
     IndexEntry **entries;
     size_t entry_count, entry_cap;
-    char building[INDEX_COUNT_MAX / 64][INDEX_NAME_MAX + 1];
+    Building building[INDEX_COUNT_MAX / 64];
     size_t building_count;
     /* By a hash of the name: putting rows and publishing another build exclude one another, so that
      * the new one has every batch that was acknowledged. */
@@ -77,6 +83,7 @@ void indexes_unreserve(Indexes *indexes, Str name);
 /* Takes an index that is there for a change of it: LH_CONFLICT "index_busy" while another is at it.
  * Searches go on. */
 bool indexes_hold(Indexes *indexes, Str name, Err *err);
+bool indexes_hold_upkeep(Indexes *indexes, Str name, Err *err); /* the same for index_upkeep */
 bool indexes_is_held(Indexes *indexes, Str name);
 /* The bucket where the index is now, and until index_place_end: for what is written beside its
  * meta.json. */
@@ -123,7 +130,8 @@ static inline Str index_rows(const IndexEntry *entry) {
 }
 /* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
  * errors of ai.h. */
-bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out, Err *err);
+bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out,
+                       Err *err);
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

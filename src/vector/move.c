@@ -1,11 +1,11 @@
 /* Moving an index to another bucket: PATCH /vectors/indexes/{index} {"bucket"}.
  *
  * Every object below vectors/<index>/ is copied while the index stays in use; what was written
- * meanwhile (rows, trials, eval sets) is copied again while nobody may write; then the new meta.json,
- * whose `moves` is one more than the old one's, makes the copy the index. From then on the old
- * objects are garbage. A crash before that leaves the index where it was, and copies that a sweep
- * removes; a crash after it leaves both meta.json, of which the one with more moves wins at the
- * next start (indexes.c), and the other goes. */
+ * meanwhile (rows, trials, eval sets) is copied again while nobody may write; then the new
+ * meta.json, whose `moves` is one more than the old one's, makes the copy the index. From then on
+ * the old objects are garbage. A crash before that leaves the index where it was, and copies that a
+ * sweep removes; a crash after it leaves both meta.json, of which the one with more moves wins at
+ * the next start (indexes.c), and the other goes. */
 #include "vector/indexes.h"
 
 #include <stdlib.h>

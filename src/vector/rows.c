@@ -293,8 +293,7 @@ static bool embed(RowsRequest *request, Err *err) {
     for (size_t i = 0; i < batch->put_count; i++)
         if (!batch->puts[i].vector) texts[count++] = batch->puts[i].text;
     float *vectors = arena_array(&request->arena, float, count * batch->dimensions + 1);
-    if (count && !index_entry_embed(request->entry, texts, count, vectors, err))
-        return false;
+    if (count && !index_entry_embed(request->entry, texts, count, vectors, err)) return false;
     for (size_t i = 0; i < batch->put_count; i++)
         if (!batch->puts[i].vector) {
             batch->puts[i].vector = vectors;

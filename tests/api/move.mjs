@@ -58,13 +58,22 @@ await check('what is wrong is said: no such index, no such bucket, a change unde
   await move('primary')
 })
 
-await check('searches go on and trials are kept while it moves to and fro', async () => {
-  let ended = false, asked = 0, made = await trials()
+await check('searches go on, trials and rows that are put are kept while it moves to and fro', async () => {
+  let ended = false, asked = 0, made = await trials(), put = 0
   const searches = [1, 2, 3].map(async n => { for (; !ended; asked++) { const wanted = n * 100 + asked % 90; same(await find(wanted), `${wanted}`) } })
   const tuning = (async () => { for (let ef = 20; !ended; ef++) { same((await trial(ef)).status, 201); made++ } })()
+  const rowsOf = body => call(server, body.rows ? 'PUT' : 'DELETE', '/vectors/indexes/notes/rows', body)
+  const putting = (async () => { for (; !ended; put++) same((await rowsOf({ rows: [{ doc_id: `hand${put}`, text: `by hand number${20000 + put}` }] })).status, 200) })()
   for (let i = 0; i < 12; i++) same((await move(i % 2 ? 'primary' : 'other')).status, 200)
   ended = true
-  await Promise.all([...searches, tuning])
+  await Promise.all([...searches, tuning, putting])
+  await server.stop('SIGKILL')
+  server = await startServer(data, { env })
+  truth(put > 20, `${put} puts alone`)
+  for (let i = 0; i < put; i++) same(await find(20000 + i), `hand${i}`)
+  same((await rowsOf({ doc_ids: Array.from({ length: put }, (_, i) => `hand${i}`) })).json, { index: 'notes', deleted: put })
+  const compacted = await call(server, 'POST', '/vectors/indexes/notes/compact?wait=true')
+  same(compacted.status, 200, compacted.text)
   truth(asked > 20, `${asked} searches alone`)
   same(await trials(), made)
 })
@@ -76,7 +85,7 @@ await check('a move that is cancelled leaves it where it was, and no copies', as
   await call(server, 'DELETE', `/jobs/${started.json.job}`)
   let job
   do { await sleep(20); job = (await call(server, 'GET', `/jobs/${started.json.job}`)).json } while (['queued', 'running'].includes(job.state))
-  same([job.state, (await index()).bucket, files('other'), await find(5)], ['cancelled', 'primary', [], '5'])
+  same([job.state, (await index()).bucket, files('other'), await find(5)], ['cancelled', 'primary', [], '5'], JSON.stringify(job))
   await call(server, 'DELETE', '/storage/buckets/primary/objects/vectors/notes/evals/big.bin')
 })
 
