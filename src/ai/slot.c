@@ -444,6 +444,13 @@ bool slot_deactivate(Slot *slot, Str holder, bool *was, Arena *arena, SlotSwap *
 
 /* ---- Telling ---- */
 
+Str slot_holder(Slot *slot, Arena *arena) {
+    pthread_mutex_lock(&slot->lock);
+    Str holder = slot->state == SLOT_ACTIVE ? arena_copy(arena, str_from(slot->holder)) : (Str){0};
+    pthread_mutex_unlock(&slot->lock);
+    return holder;
+}
+
 Str slot_model(Slot *slot, Arena *arena) {
     pthread_mutex_lock(&slot->lock);
     Str model = slot->state == SLOT_ACTIVE ? arena_copy(arena, str_from(slot->model)) : (Str){0};

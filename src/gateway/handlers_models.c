@@ -365,7 +365,7 @@ bool admin_vram(App *app, Call *call, Err *err) {
     Text text = {0};
     JsonWriter w = {.out = &text};
     Vram vram;
-    LoadedModel *models;
+    LoadedModel *models = NULL;
     size_t count = 0;
     Err ignored = {0};
     (void)err;

@@ -53,6 +53,7 @@ await check('activating loads its model and makes its bucket; another one of the
   same([await state(), generators()], [['active', 'hr', 'mistral', true], ['mistral:latest']])
   same((await call(server, 'GET', '/storage/buckets')).json.find(bucket => bucket.name === 'profile:hr').reachable, true)
   truth(existsSync(join(data, 'profiles/hr')), 'no folder')
+  same((await active()).profile.bucket, 'profile:hr')
   await put('twin', { ollama_name: 'mistral:latest' })
   const calls = ollama.count('/api/generate')
   same((await activate('twin')).json.swap.preloaded, false)
