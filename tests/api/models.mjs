@@ -1,6 +1,7 @@
 // Models of a provider: Ollama and OpenAI's API, against a stand-in for both that loads slowly, refuses, dies and lies.
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { runCommands } from '../kit/documents.mjs'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 import { startOllama, vectorOf } from '../kit/ollama.mjs'
 
@@ -241,6 +242,9 @@ await check('nvidia-smi that hangs costs two seconds and nothing else', async ()
   const again = Date.now()
   same((await call(server, 'GET', '/admin/vram')).json.source.gpu, 'none')
   truth(Date.now() - again < 1500, 'it is asked again at once')
+})
+await check('the commands of the page on models run', async () => {
+  truth(await runCommands(['docs/models.md'], server) >= 4, 'too few commands were found')
 })
 await server.stop()
 
