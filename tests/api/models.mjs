@@ -192,6 +192,19 @@ await check("OpenAI's client shapes: embeddings (base64 too), models, a chat and
   problem(await call(server, 'POST', '/v1/chat/completions', { messages: [{ role: 'user' }] }), 400, 'wrong_type')
 })
 
+await check('a provider that dies in the middle of an answer is told in the stream, which is cut', async () => {
+  ollama.knobs.tokenMs = 50
+  const response = await fetch(`${server.url}/ai/generate`, { method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'word '.repeat(100), stream: true }) })
+  let text = '', cut = false
+  setTimeout(() => ollama.kill(), 500)
+  try { for await (const part of response.body) text += Buffer.from(part) } catch { cut = true }
+  const last = JSON.parse(text.trim().split('\n').at(-1))
+  same([cut, last.error?.code], [true, 'model_server_offline'], text)
+  ollama.knobs.tokenMs = 0
+  await ollama.start()
+})
+
 await check('a client that hangs up ends what is generated for it', async () => {
   ollama.knobs.tokenMs = 100
   const gone = new AbortController()
