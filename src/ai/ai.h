@@ -173,8 +173,10 @@ bool slot_activate(Slot *slot, Str holder, Str model, Arena *arena, SlotSwap *sw
 /* Nothing happens, and *was is false, when another holds it. */
 bool slot_deactivate(Slot *slot, Str holder, bool *was, Arena *arena, SlotSwap *swap, Err *err);
 bool slot_is_held(Slot *slot, Str holder);                /* or is being taken by it */
-Str slot_model(Slot *slot, Arena *arena);                 /* of the holder; empty without one */
+Str slot_holder(Slot *slot, Arena *arena);                /* empty without one */
 void slot_write(Slot *slot, Arena *arena, JsonWriter *w); /* members, inside an object */
-/* Around each request to a generator: waits while its model is being swapped. */
-bool slot_enter(Slot *slot, Str model, bool (*cancelled)(void *context), void *context, Err *err);
+/* Around each request to a generator: waits while its model is being swapped. An empty *model
+ * becomes the holder's, or without one the configured generator, in the arena. */
+bool slot_enter(Slot *slot, Str *model, bool (*cancelled)(void *context), void *context,
+                Arena *arena, Err *err);
 void slot_leave(Slot *slot, Str model);

@@ -209,19 +209,33 @@ static bool running_add(Slot *slot, Str model, Err *err) {
     return true;
 }
 
-bool slot_enter(Slot *slot, Str model, bool (*cancelled)(void *context), void *context, Err *err) {
+/* The lock is held. A request that names no model waits for whoever comes. */
+static bool must_wait(const Slot *slot, Str model) {
+    return model.len ? is_moving(slot, model) : slot->state == SLOT_SWAPPING;
+}
+
+static Str implied_model(const Slot *slot, Arena *arena) {
+    Str model =
+        slot->state == SLOT_ACTIVE ? str_from(slot->model) : slot->ai->options.generate_model;
+    return arena_copy(arena, model);
+}
+
+bool slot_enter(Slot *slot, Str *model, bool (*cancelled)(void *context), void *context,
+                Arena *arena, Err *err) {
     int64_t deadline = clock_us() + slot->ai->options.slot_wait_ms * 1000;
     bool in_time = true, gone = false;
     pthread_mutex_lock(&slot->lock);
-    while (is_moving(slot, model) && in_time && !gone) {
+    while (must_wait(slot, *model) && in_time && !gone) {
         in_time = wait_changed(slot, deadline);
         gone = cancelled && cancelled(context);
     }
-    bool moving = is_moving(slot, model);
-    bool ok = !moving && running_add(slot, model, err);
+    bool waits = must_wait(slot, *model);
+    Str named = waits || model->len ? *model : implied_model(slot, arena);
+    bool ok = !waits && running_add(slot, named, err);
     pthread_mutex_unlock(&slot->lock);
-    if (gone && moving) return err_set(err, LH_CANCELLED, "the client went away");
-    return ok || (moving && too_long("profiles are being swapped", err));
+    if (ok) *model = named;
+    if (gone && waits) return err_set(err, LH_CANCELLED, "the client went away");
+    return ok || (waits && too_long("profiles are being swapped", err));
 }
 
 void slot_leave(Slot *slot, Str model) {
@@ -444,11 +458,11 @@ bool slot_deactivate(Slot *slot, Str holder, bool *was, Arena *arena, SlotSwap *
 
 /* ---- Telling ---- */
 
-Str slot_model(Slot *slot, Arena *arena) {
+Str slot_holder(Slot *slot, Arena *arena) {
     pthread_mutex_lock(&slot->lock);
-    Str model = slot->state == SLOT_ACTIVE ? arena_copy(arena, str_from(slot->model)) : (Str){0};
+    Str holder = slot->state == SLOT_ACTIVE ? arena_copy(arena, str_from(slot->holder)) : (Str){0};
     pthread_mutex_unlock(&slot->lock);
-    return model;
+    return holder;
 }
 
 static void member_or_null(JsonWriter *w, const char *name, const char *text) {
@@ -456,30 +470,40 @@ static void member_or_null(JsonWriter *w, const char *name, const char *text) {
     jw_cstr(w, text[0] ? text : NULL);
 }
 
-/* Whether the holder's model is in memory is asked now: it leaves by itself when nobody uses it. */
+/* The holder's model among those in memory; NULL: it is not. */
+static const LoadedModel *write_models(const LoadedModel *list, size_t count, Str model,
+                                       JsonWriter *w) {
+    const LoadedModel *found = NULL;
+    jw_array(w);
+    for (size_t i = 0; i < count; i++) {
+        jw_text(w, list[i].name);
+        if (model_same(list[i].name, model)) found = &list[i];
+    }
+    jw_end(w);
+    return found;
+}
+
+/* Whether the holder's model is in memory is asked now: it leaves by itself when nobody uses it,
+ * and less of it on the GPU than it is large means that the rest runs on the CPU. */
 static void write_listed(const Slot *copy, Arena *arena, JsonWriter *w) {
     LoadedModel *list = NULL;
+    const LoadedModel *loaded = NULL;
     size_t count = 0;
     Err why = {0};
-    bool asked = copy->ai->ops && copy->ai->ops->loaded &&
-                 ai_loaded(copy->ai, arena, &list, &count, &why),
-         loaded = false;
+    bool asked =
+        copy->ai->ops && copy->ai->ops->loaded && ai_loaded(copy->ai, arena, &list, &count, &why);
     jw_name(w, "models");
-    if (!asked) {
-        jw_null(w);
-    } else {
-        jw_array(w);
-        for (size_t i = 0; i < count; i++) {
-            jw_text(w, list[i].name);
-            loaded = loaded || model_same(list[i].name, str_from(copy->model));
-        }
-        jw_end(w);
-    }
-    jw_name(w, "loaded");
-    if (asked && copy->model[0])
-        jw_flag(w, loaded);
+    if (asked)
+        loaded = write_models(list, count, str_from(copy->model), w);
     else
         jw_null(w);
+    jw_name(w, "loaded");
+    if (asked && copy->model[0])
+        jw_flag(w, loaded != NULL);
+    else
+        jw_null(w);
+    jw_member_int(w, "size_bytes", loaded ? loaded->size_bytes : 0);
+    jw_member_int(w, "vram_bytes", loaded ? loaded->vram_bytes : 0);
     jw_name(w, "error");
     jw_cstr(w, copy->failure[0] ? copy->failure : why.kind != LH_OK ? why.message : NULL);
 }

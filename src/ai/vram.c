@@ -19,8 +19,6 @@
 #define SMI_SIZE_MAX 16384
 #define SMI_REST_MS 30000 /* after it took too long */
 
-extern char **environ;
-
 /* ---- NVML ---- */
 
 typedef struct NvmlMemory {

@@ -201,5 +201,9 @@ bool app_check(const AppOptions *options, Err *err) {
     bool datasets = catalog_names(app->catalog, &arena, &names, &count, err);
     check_line("catalog", datasets, err);
     if (datasets) printf("datasets   %zu\n", count);
-    return buckets && datasets;
+    Err why = {0};
+    bool models = ai_probe(app->ai, &why);
+    check_line("models", models, &why);
+    if (!models && buckets && datasets) *err = why;
+    return buckets && datasets && models;
 }

@@ -240,6 +240,22 @@ static bool answer_generated(Pieces *pieces, const GenerateBody *body, const Gen
     return true;
 }
 
+/* What breaks once a stream has begun is told in it, before the connection is cut. */
+static void send_error(Pieces *pieces, const Err *err) {
+    OWNED(text_close) Text json = {0};
+    JsonWriter w = {.out = &json};
+    Err ignored;
+    if (!pieces->begun) return;
+    jw_object(&w);
+    jw_name(&w, "error");
+    jw_object(&w);
+    jw_member_text(&w, "code", str_from(err_word(err)));
+    jw_member_text(&w, "message", str_from(err->message));
+    jw_end(&w);
+    jw_end(&w);
+    send_line(pieces, &json, &ignored);
+}
+
 static bool generate(App *app, Call *call, bool chat, Err *err) {
     const GenerateBody *body = call->body;
     char uuid[UUID_SIZE];
@@ -247,16 +263,17 @@ static bool generate(App *app, Call *call, bool chat, Err *err) {
     Generated made;
     Slot *slot = profiles_slot(app->profiles);
     Pieces pieces = {.call = call, .chat = chat, .model = body->model};
-    if (pieces.model.len == 0) pieces.model = slot_model(slot, call->arena);
-    if (pieces.model.len == 0) pieces.model = ai_generate_model(app->ai);
     random_uuid(uuid);
     pieces.id = arena_print(call->arena, "chatcmpl-%s", uuid);
     if (!check_stop(body->stop, err)) return false;
+    if (!slot_enter(slot, &pieces.model, client_gone, &pieces, call->arena, err)) return false;
     Generation generation = generation_of(body, &pieces, call->arena);
-    if (!slot_enter(slot, pieces.model, client_gone, &pieces, err)) return false;
     bool generated = ai_generate(app->ai, &generation, call->arena, &made, err);
     slot_leave(slot, pieces.model);
-    if (!generated) return false;
+    if (!generated) {
+        send_error(&pieces, err);
+        return false;
+    }
     bool ok = answer_generated(&pieces, body, &made, started, err);
     text_close(&made.text);
     return ok;
@@ -365,7 +382,7 @@ bool admin_vram(App *app, Call *call, Err *err) {
     Text text = {0};
     JsonWriter w = {.out = &text};
     Vram vram;
-    LoadedModel *models;
+    LoadedModel *models = NULL;
     size_t count = 0;
     Err ignored = {0};
     (void)err;

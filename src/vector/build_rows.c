@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EMBED_THREADS_WAITING 8
 #define EMBED_GRAIN 64 /* texts in one call of the embedder */
 
 static bool query_rows(Build *b, Str columns, Rows **out, Err *err) {
@@ -155,6 +156,13 @@ static void embed_range(void *context, size_t from, size_t to) {
     if (count && !batch_failed(batch)) embed_places(batch, places, count);
 }
 
+/* A model server's are spent waiting, so that the machine's cores do not count; how many may ask at
+ * once is the embedder's own rule. */
+static int embed_threads(const Build *b) {
+    int cores = parallel_threads();
+    return embedder_learns(b->embedder) ? cores : MAX(cores, EMBED_THREADS_WAITING);
+}
+
 /* The batch's vectors, zeroed. */
 static void rows_reserve(Build *b, size_t count) {
     if (count * b->stride > b->rows_cap) {
@@ -196,7 +204,7 @@ static bool batch_write(Batch *batch, Err *err) {
     Build *b = batch->build;
     if (b->count + batch->count > GRAPH_ROWS_MAX) return too_many(b->count + batch->count, err);
     rows_reserve(b, batch->count);
-    parallel_for(parallel_threads(), batch->count, EMBED_GRAIN, embed_range, batch);
+    parallel_for(embed_threads(b), batch->count, EMBED_GRAIN, embed_range, batch);
     if (batch->err.kind != LH_OK) return *err = batch->err, false;
     for (size_t i = 0; i < batch->count; i++)
         if (!row_write(b, b->rows + i * b->stride, batch->ids[i], batch->chunks[i], batch->texts[i],

@@ -377,9 +377,19 @@ bool profile_deactivate(Profiles *profiles, Str id, Text *result, Err *err) {
 bool profile_active_write(Profiles *profiles, Text *result, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     JsonWriter w = {.out = result};
-    (void)err;
+    Str id = slot_holder(profiles->slot, &arena);
+    Profile profile;
+    bool found = id.len && profile_load(profiles, id, &arena, &profile, err); /* else null */
     jw_object(&w);
     slot_write(profiles->slot, &arena, &w);
+    jw_name(&w, "profile");
+    if (found) {
+        jw_object(&w);
+        write_members(&profile, &w);
+        jw_end(&w);
+    } else {
+        jw_null(&w);
+    }
     jw_end(&w);
     return true;
 }

@@ -1,6 +1,7 @@
 // Models of a provider: Ollama and OpenAI's API, against a stand-in for both that loads slowly, refuses, dies and lies.
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { runCommands } from '../kit/documents.mjs'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 import { startOllama, vectorOf } from '../kit/ollama.mjs'
 
@@ -191,6 +192,19 @@ await check("OpenAI's client shapes: embeddings (base64 too), models, a chat and
   problem(await call(server, 'POST', '/v1/chat/completions', { messages: [{ role: 'user' }] }), 400, 'wrong_type')
 })
 
+await check('a provider that dies in the middle of an answer is told in the stream, which is cut', async () => {
+  ollama.knobs.tokenMs = 50
+  const response = await fetch(`${server.url}/ai/generate`, { method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'word '.repeat(100), stream: true }) })
+  let text = '', cut = false
+  setTimeout(() => ollama.kill(), 500)
+  try { for await (const part of response.body) text += Buffer.from(part) } catch { cut = true }
+  const last = JSON.parse(text.trim().split('\n').at(-1))
+  same([cut, last.error?.code], [true, 'model_server_offline'], text)
+  ollama.knobs.tokenMs = 0
+  await ollama.start()
+})
+
 await check('a client that hangs up ends what is generated for it', async () => {
   ollama.knobs.tokenMs = 100
   const gone = new AbortController()
@@ -241,6 +255,9 @@ await check('nvidia-smi that hangs costs two seconds and nothing else', async ()
   const again = Date.now()
   same((await call(server, 'GET', '/admin/vram')).json.source.gpu, 'none')
   truth(Date.now() - again < 1500, 'it is asked again at once')
+})
+await check('the commands of the page on models run', async () => {
+  truth(await runCommands(['docs/models.md'], server) >= 4, 'too few commands were found')
 })
 await server.stop()
 

@@ -53,6 +53,7 @@ await check('activating loads its model and makes its bucket; another one of the
   same([await state(), generators()], [['active', 'hr', 'mistral', true], ['mistral:latest']])
   same((await call(server, 'GET', '/storage/buckets')).json.find(bucket => bucket.name === 'profile:hr').reachable, true)
   truth(existsSync(join(data, 'profiles/hr')), 'no folder')
+  same((await active()).profile.bucket, 'profile:hr')
   await put('twin', { ollama_name: 'mistral:latest' })
   const calls = ollama.count('/api/generate')
   same((await activate('twin')).json.swap.preloaded, false)
@@ -102,9 +103,10 @@ await check('a swap waits for requests under way, and those that come meanwhile 
   await sleep(100)
   same((await active()).state, 'swapping')
   const late = call(server, 'POST', '/ai/generate', { prompt: 'late', model: 'qwen2.5' })
+  const unnamed = call(server, 'POST', '/ai/generate', { prompt: 'late' })
   truth((await running).text.includes('"done":true'), 'it was cut')
   same((await swap).status, 200)
-  same((await late).json.text, 'qwen2.5 heard: late')
+  same([(await late).json.text, (await unnamed).json.model], ['qwen2.5 heard: late', 'qwen2.5'])
   ollama.knobs.tokenMs = 0
 })
 
@@ -198,6 +200,34 @@ await check('a server that is told to stop does not wait for a model that never 
   truth(Date.now() - started < 40000, 'it waited')
   await waiting
   ollama.knobs.stall = false
+})
+
+await check('whatever happens at random, the slot tells the truth, and the next activation mends it', async () => {
+  let seed = Number(process.env.SLOT_SEED ?? Date.now() % 1e9)
+  console.log(`     SLOT_SEED=${seed}`)
+  const below = n => (seed = (seed * 1103515245 + 12345) % 2 ** 31) % n
+  const models = ['mistral', 'qwen2.5', 'llama3', 'phi3', 'gemma2']
+  Object.assign(ollama.knobs, { loadMs: 15, unloadMs: 15, tokenMs: 3 })
+  const events = [
+    () => activate(`p${below(5)}`), () => activate(`p${below(5)}`), () => call(server, 'POST', `/vectors/profile/p${below(5)}/deactivate`),
+    () => call(server, 'POST', '/ai/generate', { prompt: 'a b c', stream: below(2) === 0 }), () => embed(`text ${below(1000)}`),
+    () => call(server, 'POST', '/admin/unload', { model: models[below(5)] }), () => call(server, 'POST', '/ai/generate', { prompt: 'x y', model: models[below(5)] }),
+    async () => { ollama.knobs.noMemory = true; await sleep(below(60)); ollama.knobs.noMemory = false },
+    async () => { ollama.knobs.stall = true; await sleep(below(100)); ollama.knobs.stall = false },
+    async () => { await ollama.kill(); await sleep(below(100)); await ollama.start() },
+  ]
+  for (let round = 0; round < 12; round++) {
+    const pinned = ollama.unloads('nomic-embed-text')
+    const one = async () => { for (let i = 0; i < 6; i++) await events[below(9)]().catch(() => {}) }
+    await Promise.all([one(), one(), one(), one(), round % 3 ? null : events[9]()])
+    truth(!['swapping'].includes((await active()).state), 'it swaps for ever')
+    const id = `p${below(5)}`, done = await activate(id)
+    same(done.status, 200, done.text)
+    same([await state(), generators().filter(name => name !== 'both:latest')], [['active', id, models[id[1]], true], [`${models[id[1]]}:latest`]])
+    same(ollama.unloads('nomic-embed-text'), pinned)
+  }
+  Object.assign(ollama.knobs, { loadMs: 0, unloadMs: 0, tokenMs: 0 })
+  await activate('p0')
 })
 
 await check('after a restart the active one is active still, and whether its model is loaded is asked', async () => {
