@@ -172,5 +172,35 @@ typedef struct LanceCleaned {
 bool lance_cleanup(LanceTable *table, int64_t before_ms, int64_t orphans_before_ms,
                    LanceCleaned *out, Err *err);
 
+/* Indexes, in LanceDB's own layout: each side searches what the other built. An index covers the
+ * fragments that were there when it was built; rows that came later, or that compaction moved, are
+ * found all the same, by looking at each of them. */
+
+/* Long work, watched: either function may be NULL. Both are called by the thread that called. */
+typedef struct LanceWatch {
+    bool (*cancelled)(void *context);
+    void (*progress)(void *context, double share); /* 0 to 1 */
+    void *context;
+} LanceWatch;
+
+typedef enum LanceMetric { LANCE_COSINE, LANCE_L2, LANCE_DOT } LanceMetric;
+
+#define LANCE_PARTITIONS_MAX 65536
+
+typedef struct LanceVectorIndexOptions {
+    Str column; /* of fixed_size_list:float:N */
+    LanceMetric metric;
+    uint32_t partitions;     /* 0: the square root of the rows */
+    uint32_t sub_vectors;    /* a divisor of N; 0: N / 16, or N / 8 where 16 is no divisor */
+    uint32_t bits;           /* of a sub-vector's code: 8 or 4; 0: 8 */
+    uint32_t iterations_max; /* of k-means; 0: 50 */
+    int threads;             /* 0: every processor */
+} LanceVectorIndexOptions;
+/* IVF_PQ of the rows that are there, in place of the column's index of that name (`<column>_idx`).
+ * Vectors that are null, not finite, or of length 0 (cosine) are not indexed. LH_INVALID names an
+ * option that cannot be; LH_IMPOSSIBLE "lance_nothing_to_index"; LH_CANCELLED. */
+bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
+                         const LanceWatch *watch, Err *err);
+
 /* For people: versions, fragments, files with the encoding of each page, indexes. */
 bool lance_inspect(LanceTable *table, Text *out, Err *err);

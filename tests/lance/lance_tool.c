@@ -11,6 +11,7 @@
  *     lance_tool ROOT cleanup TABLE                       all but the latest version
  *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it
  * can
+ *     lance_tool ROOT index TABLE COLUMN METRIC PARTITIONS SUB_VECTORS BITS
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -121,6 +122,20 @@ static int cleanup(LanceTable *table) {
     return 0;
 }
 
+static LanceMetric metric_of(const char *word) {
+    Str name = str_from(word);
+    return str_is(name, "l2") ? LANCE_L2 : str_is(name, "dot") ? LANCE_DOT : LANCE_COSINE;
+}
+
+static int index_vectors(LanceTable *table, char **words) {
+    LanceVectorIndexOptions options = {.column = str_from(words[0]),
+                                       .metric = metric_of(words[1]),
+                                       .partitions = (uint32_t)number(words[2]),
+                                       .sub_vectors = (uint32_t)number(words[3]),
+                                       .bits = (uint32_t)number(words[4])};
+    return lance_index_vectors(table, &options, NULL, &err) ? 0 : failed();
+}
+
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
@@ -158,6 +173,7 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     }
     if (str_is(command, "compact")) return compact(table);
     if (str_is(command, "cleanup")) return cleanup(table);
+    if (str_is(command, "index")) return index_vectors(table, words);
     if (str_is(command, "info")) return info(table);
     if (str_is(command, "inspect")) return inspect(table);
     if (str_is(command, "restore"))

@@ -1,0 +1,101 @@
+/* An IVF_PQ index from beginning to end: train, encode, write, commit. */
+#include "lance/ivf.h"
+
+#include <math.h>
+
+#define ITERATIONS 50
+#define MODEL_FLOATS_MAX (LANCE_BUFFER_MAX / sizeof(float) / 2) /* of centroids: one buffer */
+#define SHARE_TRAIN 0.6 /* of the time, about */
+
+/* Progress of a part as progress of the whole. */
+typedef struct PartWatch {
+    const LanceWatch *whole;
+    double from, share;
+} PartWatch;
+
+static bool part_cancelled(void *context) {
+    const PartWatch *part = context;
+    return part->whole && part->whole->cancelled && part->whole->cancelled(part->whole->context);
+}
+
+static void part_progress(void *context, double share) {
+    const PartWatch *part = context;
+    watch_progress(part->whole, part->from + share * part->share);
+}
+
+static size_t sub_vectors_default(size_t dimension) {
+    if (dimension % 16 == 0) return dimension / 16;
+    if (dimension % 8 == 0) return dimension / 8;
+    for (size_t width = 4; width > 1; width--)
+        if (dimension % width == 0) return dimension / width;
+    return dimension;
+}
+
+static bool model_plan(const LanceVectorIndexOptions *options, const Vectors *vectors,
+                       IvfModel *out, Err *err) {
+    size_t rows = (size_t)vectors->rows;
+    size_t usual = MAX((size_t)llround(sqrt((double)rows)), (size_t)1);
+    IvfModel model = {.metric = options->metric,
+                      .dimension = vectors->dimension,
+                      .partitions = options->partitions ? options->partitions : usual,
+                      .sub_vectors = options->sub_vectors ? options->sub_vectors
+                                                          : sub_vectors_default(vectors->dimension),
+                      .bits = options->bits ? options->bits : 8};
+    size_t most = MIN((size_t)LANCE_PARTITIONS_MAX, MODEL_FLOATS_MAX / model.dimension);
+    if (model.partitions > most)
+        return err_set(err, LH_INVALID,
+                       "an index of vectors of %zu numbers has at most %zu partitions, not %zu",
+                       model.dimension, most, model.partitions);
+    if (model.bits != 8 && model.bits != 4)
+        return err_set(err, LH_INVALID, "codes have 8 or 4 bits, not %zu", model.bits);
+    if (model.dimension % model.sub_vectors || (model.sub_vectors * model.bits) % 8)
+        return err_set(err, LH_INVALID, "vectors of %zu numbers cannot be %zu sub-vectors%s",
+                       model.dimension, model.sub_vectors,
+                       model.bits == 4 ? " of 4 bits, two of which share a byte" : "");
+    if (ivf_code_bytes(&model) > IVF_CODE_BYTES_MAX)
+        return err_set(err, LH_INVALID, "a code has at most %d bytes, not %zu", IVF_CODE_BYTES_MAX,
+                       ivf_code_bytes(&model));
+    *out = model;
+    return true;
+}
+
+static bool index_make(LanceTable *table, const Vectors *vectors, const IvfModel *model,
+                       const IvfCodes *codes, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    int32_t field = vectors->field->id;
+    uint64_t *ids = arena_array(&arena, uint64_t, vectors->fragment_count);
+    for (size_t i = 0; i < vectors->fragment_count; i++) ids[i] = vectors->fragments[i].id;
+    IndexChange change = {.then = vectors->snapshot,
+                          .fragments = ids,
+                          .fragment_count = vectors->fragment_count,
+                          .replace = true};
+    change.index.fields = &field;
+    change.index.field_count = 1;
+    change.index.name = arena_print(&arena, "%.*s_idx", SHOW(vectors->field->name));
+    return ivf_write(table, model, codes, &arena, &change.index, err) &&
+           index_commit(table, &change, err);
+}
+
+bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
+                         const LanceWatch *watch, Err *err) {
+    OWNED(vectors_close) Vectors *vectors = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(ivf_codes_close) IvfCodes codes = {0};
+    IvfModel model;
+    if (!vectors_open(table, options->column, &vectors, err) ||
+        !model_plan(options, vectors, &model, err))
+        return false;
+    int threads = options->threads ? options->threads : parallel_threads();
+    PartWatch train = {watch, 0, SHARE_TRAIN}, encode = {watch, SHARE_TRAIN, 1 - SHARE_TRAIN};
+    LanceWatch first = {part_cancelled, part_progress, &train};
+    LanceWatch second = {part_cancelled, part_progress, &encode};
+    IvfTraining training = {vectors, threads,
+                            options->iterations_max ? (int)options->iterations_max : ITERATIONS,
+                            &first};
+    size_t *all = arena_array(&arena, size_t, vectors->fragment_count);
+    for (size_t i = 0; i < vectors->fragment_count; i++) all[i] = i;
+    return ivf_train(&training, &arena, &model, err) &&
+           ivf_encode(vectors, all, vectors->fragment_count, &model, threads, &second, &codes,
+                      err) &&
+           index_make(table, vectors, &model, &codes, err);
+}
