@@ -12,9 +12,9 @@
  *                        2                 buffer: Tensor: the code words, sub-vector major
  *
  * The codes of a partition of L rows are L bytes of sub-vector 0, L of sub-vector 1, and so on; of
- * 4 bits, two sub-vectors share a byte, the even one in its low half. For the cosine all vectors are
- * scaled to length 1 and compared as by L2. What is coded is the vector less its centroid, but for
- * the dot product the vector itself. */
+ * 4 bits, two sub-vectors share a byte, the even one in its low half. For the cosine all vectors
+ * are scaled to length 1 and compared as by L2. What is coded is the vector less its centroid, but
+ * for the dot product the vector itself. */
 #pragma once
 
 #include "lance/kmeans.h"
@@ -23,7 +23,7 @@
 #define IVF_DETAILS_URL "/lance.index.pb.VectorIndexDetails"
 #define IVF_INDEX_NAME "index.idx"
 #define IVF_AUXILIARY_NAME "auxiliary.idx"
-#define IVF_CODE_BYTES_MAX 4096 /* of a row */
+#define IVF_CODE_BYTES_MAX 4096                /* of a row */
 extern const char *const lance_metric_names[]; /* "cosine", "l2", "dot" */
 
 typedef struct IvfModel {

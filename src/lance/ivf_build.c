@@ -5,7 +5,7 @@
 
 #define ITERATIONS 50
 #define MODEL_FLOATS_MAX (LANCE_BUFFER_MAX / sizeof(float) / 2) /* of centroids: one buffer */
-#define SHARE_TRAIN 0.6 /* of the time, about */
+#define SHARE_TRAIN 0.6                                         /* of the time, about */
 
 /* Progress of a part as progress of the whole. */
 typedef struct PartWatch {

@@ -23,7 +23,7 @@ typedef struct Encoding {
     Piece *pieces;
     size_t piece_count;
     IvfCodes *out;
-    uint8_t *sound; /* which of the rows are indexed */
+    uint8_t *sound;       /* which of the rows are indexed */
     pthread_mutex_t lock; /* of the two below, and of the watch */
     size_t done;
     Err err;
@@ -92,7 +92,7 @@ static bool piece_load(Encoding *e, const Piece *piece, Arena *arena, float *row
 static bool piece_encode(Encoding *e, const Piece *piece, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     size_t n = e->model->dimension, bytes = ivf_code_bytes(e->model);
-    float *rows = arena_array(&arena, float, piece->count * n);
+    float *rows = arena_array(&arena, float, piece->count *n);
     if (!piece_load(e, piece, &arena, rows, err)) return false;
     for (size_t i = 0; i < piece->count; i += CHUNK_ROWS) {
         size_t at = piece->first + i;

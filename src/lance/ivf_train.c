@@ -1,7 +1,7 @@
 /* Centroids and code words, from a sample of the rows: see ivf.h.
  *
- * SAMPLE_PER_POINT rows a centroid are plenty for means of some hundred dimensions: with 64, 128 and
- * 256 recall differed by less than a thousandth (bench/lance.mjs). Code words are trained one
+ * SAMPLE_PER_POINT rows a centroid are plenty for means of some hundred dimensions: with 64, 128
+ * and 256 recall differed by less than a thousandth (bench/lance.mjs). Code words are trained one
  * sub-vector a thread, on residuals of the first WORD_ROWS rows of the same sample. */
 #include "lance/ivf.h"
 
@@ -92,7 +92,7 @@ static void sample_read(void *context, size_t from, size_t to) {
 static bool sample_take(Sample *sample, size_t most, Arena *arena, Err *err) {
     size_t n = sample->training->vectors->dimension, sound = 0;
     positions_draw(sample, most, arena);
-    sample->rows = arena_array(arena, float, sample->count * n);
+    sample->rows = arena_array(arena, float, sample->count *n);
     sample->sound = arena_alloc(arena, sample->count + 1);
     parallel_for(sample->training->threads, sample->count, 256, sample_read, sample);
     if (sample->failed) return *err = sample->err, false;
@@ -164,7 +164,7 @@ static bool words_of(Words *words, size_t sub_vector, Err *err) {
     Sample *sample = words->sample;
     const IvfModel *model = sample->model;
     size_t width = ivf_width(model), count = ivf_words(model);
-    float *rows = arena_array(&arena, float, sample->count * width);
+    float *rows = arena_array(&arena, float, sample->count *width);
     for (size_t i = 0; i < sample->count; i++)
         memcpy(rows + i * width, sample->rows + i * model->dimension + sub_vector * width,
                width * sizeof *rows);
@@ -208,7 +208,7 @@ bool ivf_train(const IvfTraining *training, Arena *arena, IvfModel *model, Err *
         return err_set(err, LH_TOO_BIG, "an index is made of at most %u rows, not %llu", UINT32_MAX,
                        (unsigned long long)training->vectors->rows);
     if (!sample_take(&sample, most, &scratch, err)) return false;
-    model->centroids = arena_array(arena, float, model->partitions * n);
+    model->centroids = arena_array(arena, float, model->partitions *n);
     model->words = words.out = arena_array(arena, float, ivf_words(model) * n);
     if (!centroids_train(&sample, model->centroids, err)) return false;
     sample.count = MIN(sample.count, MAX(ivf_words(model) * WORD_ROWS_PER_POINT, (size_t)4096));

@@ -95,8 +95,7 @@ static size_t below(const float *constants, const uint16_t *sums_of, size_t coun
         __mmask16 rows = left >= LANES ? 0xffff : (__mmask16)((1u << left) - 1);
         __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(rows, sums_of + i));
         __m512 start = _mm512_add_ps(_mm512_maskz_loadu_ps(rows, constants + i), floats_all(base));
-        __m512 distance =
-            _mm512_fnmadd_ps(floats_all(scale), _mm512_cvtepi32_ps(wide), start);
+        __m512 distance = _mm512_fnmadd_ps(floats_all(scale), _mm512_cvtepi32_ps(wide), start);
         __mmask16 low = _mm512_mask_cmp_ps_mask(rows, distance, floats_all(limit), _CMP_LT_OQ);
         if (!low) continue;
         __m512i number = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));

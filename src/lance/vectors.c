@@ -115,8 +115,8 @@ bool vectors_row(const Vectors *vectors, const VectorFragment *fragment, uint64_
     return true;
 }
 
-bool vectors_read(const VectorFragment *fragment, uint64_t from,
-                  size_t count, Arena *arena, LanceColumn *column, Err *err) {
+bool vectors_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
+                  LanceColumn *column, Err *err) {
     return fragment_columns_read(&fragment->columns, from, count, arena, column, err);
 }
 

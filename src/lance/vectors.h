@@ -38,8 +38,8 @@ const VectorFragment *vectors_fragment(const Vectors *vectors, uint64_t id); /* 
 bool vectors_row(const Vectors *vectors, const VectorFragment *fragment, uint64_t offset,
                  Arena *arena, const float **out, Err *err);
 /* `count` rows from `from` on, `dimension` floats each; *column says which are null. */
-bool vectors_read(const VectorFragment *fragment, uint64_t from,
-                  size_t count, Arena *arena, LanceColumn *column, Err *err);
+bool vectors_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
+                  LanceColumn *column, Err *err);
 bool vector_is_null(const LanceColumn *column, size_t row, size_t dimension);
 /* Whether a vector can be compared: finite, and for the cosine not of length 0. */
 bool vector_is_sound(const float *vector, size_t dimension, LanceMetric metric);
