@@ -202,5 +202,31 @@ typedef struct LanceVectorIndexOptions {
 bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
                          const LanceWatch *watch, Err *err);
 
+typedef struct LanceSearchOptions {
+    Str column;
+    const float *query; /* finite; as many numbers as a vector has */
+    size_t dimension, k;
+    LanceMetric metric; /* an index of another metric is not used */
+    uint32_t nprobes;   /* partitions looked at; 0: by their number, for a recall of 0.95 */
+    uint32_t refine;    /* k * refine rows are ranked again by their vectors; 0: 10 */
+    bool codes_only;    /* no refining: distances are what the codes tell */
+    bool exact;         /* every row, no index */
+    const uint64_t
+        *allowed; /* only these rows, ascending; NULL: all. Few are compared one by one */
+    size_t allowed_count;
+    bool (*allows)(void *context, uint64_t address); /* NULL: all */
+    void *context;
+} LanceSearchOptions;
+typedef struct LanceHit {
+    uint64_t address;
+    float distance; /* cosine: 1 - cos; l2: squared; dot: 1 - dot, as LanceDB has them. codes_only
+                     * by the cosine: twice as much, which is the squared L2 of unit vectors */
+} LanceHit;
+#define LANCE_HITS_MAX 100000
+/* The k rows of the least distance, the nearest first, into the arena; fewer where there are not so
+ * many. The version the table stands at is searched; opened indexes stay open until it changes. */
+bool lance_search(LanceTable *table, const LanceSearchOptions *options, Arena *arena,
+                  LanceHit **out, size_t *count, Err *err);
+
 /* For people: versions, fragments, files with the encoding of each page, indexes. */
 bool lance_inspect(LanceTable *table, Text *out, Err *err);

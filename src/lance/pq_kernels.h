@@ -34,6 +34,9 @@ typedef struct PqKernels {
     float (*distance2)(const float *a, const float *b, size_t n);
     /* The dot product, and in *b2 the squared length of b. */
     float (*dot_length)(const float *a, const float *b, size_t n, float *b2);
+    void (*range)(const float *values, size_t n, float *least, float *most);
+    /* (value - least) * scale, rounded; results fit a byte. */
+    void (*narrow)(const float *values, size_t n, float least, float scale, uint8_t *out);
     /* For at most SCAN_ROWS rows: the sum over `bytes` of table[byte][code], where row i's code
      * lies at codes[byte * stride + i]. Tables are CODE_VALUES bytes each, 64-aligned. */
     void (*sums)(const uint8_t *codes, size_t stride, size_t count, size_t bytes,

@@ -141,6 +141,21 @@ static float dot_length(const float *a, const float *b, size_t n, float *b2) {
     return sum(s0 + s1) + rest;
 }
 
+static void range(const float *values, size_t n, float *least, float *most) {
+    float low = values[0], high = values[0];
+    for (size_t i = 1; i < n; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    *least = low;
+    *most = high;
+}
+
+static void narrow(const float *restrict values, size_t n, float least, float scale,
+                   uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++) out[i] = (uint8_t)(int)((values[i] - least) * scale + 0.5f);
+}
+
 #ifndef SUMS
 /* Table by table: one is 256 bytes, and all of them beside the sums stay in L1. */
 static void sums(const uint8_t *codes, size_t stride, size_t count, size_t bytes,
@@ -165,4 +180,5 @@ static size_t below(const float *constants, const uint16_t *sums_of, size_t coun
 }
 #endif
 
-const PqKernels KERNELS = {NAME, nearest, dots, dot, distance2, dot_length, sums, below};
+const PqKernels KERNELS = {NAME,       nearest, dots,   dot,  distance2,
+                           dot_length, range,   narrow, sums, below};

@@ -12,6 +12,8 @@
  *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it
  * can
  *     lance_tool ROOT index TABLE COLUMN METRIC PARTITIONS SUB_VECTORS BITS
+ *     lance_tool ROOT search TABLE COLUMN METRIC K NPROBES REFINE FILE     queries: float32s in
+ * FILE; REFINE 0: codes alone, -1: no index. A JSON line a query: [["address",distance],...]
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -136,6 +138,42 @@ static int index_vectors(LanceTable *table, char **words) {
     return lance_index_vectors(table, &options, NULL, &err) ? 0 : failed();
 }
 
+static void hits_print(const LanceHit *hits, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        printf("%s[\"%llu\",%.9g]", i ? "," : "[", (unsigned long long)hits[i].address,
+               (double)hits[i].distance);
+    puts(count ? "]" : "[]");
+}
+
+static int search(LanceTable *table, const LanceSchema *schema, char **words) {
+    OWNED(text_close) Text bytes = {0};
+    LanceSearchOptions options = {.column = str_from(words[0]),
+                                  .metric = metric_of(words[1]),
+                                  .k = (size_t)number(words[2]),
+                                  .nprobes = (uint32_t)number(words[3]),
+                                  .exact = *words[4] == '-',
+                                  .codes_only = *words[4] == '0'};
+    if (!options.exact) options.refine = (uint32_t)number(words[4]);
+    for (size_t i = 0; i < schema->len; i++)
+        if (str_equal(schema->fields[i].name, options.column))
+            options.dimension = schema->fields[i].type.dimension;
+    FILE *file = fopen(words[5], "rb");
+    if (!file) return fprintf(stderr, "cannot open '%s'\n", words[5]), 2;
+    for (size_t got = 1; got > 0; bytes.len += got)
+        got = fread(text_reserve(&bytes, 1 << 16), 1, 1 << 16, file);
+    fclose(file);
+    size_t size = options.dimension * sizeof(float);
+    for (size_t at = 0; at + size <= bytes.len; at += size) {
+        OWNED(arena_close) Arena arena = {0};
+        LanceHit *hits;
+        size_t count;
+        options.query = (const float *)(const void *)(bytes.data + at);
+        if (!lance_search(table, &options, &arena, &hits, &count, &err)) return failed();
+        hits_print(hits, count);
+    }
+    return 0;
+}
+
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
@@ -174,6 +212,7 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     if (str_is(command, "compact")) return compact(table);
     if (str_is(command, "cleanup")) return cleanup(table);
     if (str_is(command, "index")) return index_vectors(table, words);
+    if (str_is(command, "search")) return search(table, &schema, words);
     if (str_is(command, "info")) return info(table);
     if (str_is(command, "inspect")) return inspect(table);
     if (str_is(command, "restore"))
