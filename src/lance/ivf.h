@@ -14,7 +14,9 @@
  * The codes of a partition of L rows are L bytes of sub-vector 0, L of sub-vector 1, and so on; of
  * 4 bits, two sub-vectors share a byte, the even one in its low half. For the cosine all vectors
  * are scaled to length 1 and compared as by L2. What is coded is the vector less its centroid, but
- * for the dot product the vector itself. */
+ * for the dot product the vector itself. There too a vector belongs to the partition whose centroid
+ * is nearest by distance: by the largest product, which is LanceDB's rule, a few long centroids
+ * attract most vectors (recall 0.92 instead of 0.99); readers do not care. */
 #pragma once
 
 #include "lance/kmeans.h"
@@ -41,9 +43,6 @@ static inline size_t ivf_words(const IvfModel *model) {
 }
 static inline size_t ivf_code_bytes(const IvfModel *model) {
     return model->sub_vectors * model->bits / 8;
-}
-static inline PanelKind ivf_kind(const IvfModel *model) {
-    return model->metric == LANCE_DOT ? PANEL_DOT : PANEL_DISTANCE;
 }
 
 /* ivf_train.c: partitions, sub_vectors, bits and metric are set; points are made in the arena. */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define ITERATIONS 50
+#define SUBS_LEAST 32
 #define MODEL_FLOATS_MAX (LANCE_BUFFER_MAX / sizeof(float) / 2) /* of centroids: one buffer */
 #define SHARE_TRAIN 0.6                                         /* of the time, about */
 
@@ -23,11 +24,11 @@ static void part_progress(void *context, double share) {
     watch_progress(part->whole, part->from + share * part->share);
 }
 
+/* Sixteen numbers a byte, as LanceDB has it, but of short vectors fewer: with less than SUBS_LEAST
+ * bytes the codes of neighbours are too often the same (32 dimensions in 2 bytes: recall 0.73). */
 static size_t sub_vectors_default(size_t dimension) {
-    if (dimension % 16 == 0) return dimension / 16;
-    if (dimension % 8 == 0) return dimension / 8;
-    for (size_t width = 4; width > 1; width--)
-        if (dimension % width == 0) return dimension / width;
+    for (size_t width = 16; width > 1; width--)
+        if (dimension % width == 0 && dimension / width >= SUBS_LEAST) return dimension / width;
     return dimension;
 }
 

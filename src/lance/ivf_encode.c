@@ -162,7 +162,7 @@ bool ivf_encode(const Vectors *vectors, const size_t *fragments, size_t count,
                   .lock = PTHREAD_MUTEX_INITIALIZER};
     size_t width = ivf_width(model);
     panel_pack(model->centroids, model->dimension, model->partitions, model->dimension,
-               ivf_kind(model), &arena, &e.centroids);
+               PANEL_DISTANCE, &arena, &e.centroids);
     e.words = arena_array(&arena, Panel, model->sub_vectors);
     for (size_t m = 0; m < model->sub_vectors; m++)
         panel_pack(model->words + m * ivf_words(model) * width, width, ivf_words(model), width,

@@ -207,8 +207,9 @@ static void constants_make(void *context, size_t from, size_t to) {
 static void panels_pack(IvfSegment *segment, Arena *arena) {
     const IvfModel *model = &segment->model;
     size_t width = ivf_width(model), words = ivf_words(model);
-    panel_pack(model->centroids, model->dimension, model->partitions, model->dimension,
-               ivf_kind(model), arena, &segment->centroids);
+    PanelKind kind = model->metric == LANCE_DOT ? PANEL_DOT : PANEL_DISTANCE;
+    panel_pack(model->centroids, model->dimension, model->partitions, model->dimension, kind, arena,
+               &segment->centroids);
     segment->words = arena_array(arena, Panel, model->sub_vectors);
     for (size_t m = 0; m < model->sub_vectors; m++)
         panel_pack(model->words + m * words * width, width, words, width, PANEL_DISTANCE, arena,

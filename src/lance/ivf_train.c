@@ -192,7 +192,6 @@ static bool centroids_train(Sample *sample, float *out, Err *err) {
                              .stride = model->dimension,
                              .dimensions = model->dimension,
                              .points = model->partitions,
-                             .kind = ivf_kind(model),
                              .iterations_max = sample->training->iterations_max,
                              .threads = sample->training->threads,
                              .watch = sample->training->watch};

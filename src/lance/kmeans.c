@@ -93,7 +93,7 @@ static void assign_chunk(void *context, size_t from, size_t to) {
 
 static double assign(Training *t) {
     double loss = 0;
-    panel_fill(t->points, t->options->dimensions, t->options->kind, &t->panel, t->panel_values,
+    panel_fill(t->points, t->options->dimensions, PANEL_DISTANCE, &t->panel, t->panel_values,
                t->panel_half);
     parallel_for(t->options->threads, (t->used + CHUNK_ROWS - 1) / CHUNK_ROWS, GRAIN_CHUNKS,
                  assign_chunk, t);

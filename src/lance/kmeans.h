@@ -17,7 +17,6 @@ void panel_pack(const float *points, size_t stride, size_t count, size_t dimensi
 
 typedef struct KmeansOptions {
     size_t rows, stride, dimensions, points;
-    PanelKind kind;
     int iterations_max, threads;
     uint64_t seed;
     const LanceWatch *watch; /* NULL: none */

@@ -191,7 +191,7 @@ typedef struct LanceVectorIndexOptions {
     Str column; /* of fixed_size_list:float:N */
     LanceMetric metric;
     uint32_t partitions;     /* 0: the square root of the rows */
-    uint32_t sub_vectors;    /* a divisor of N; 0: N / 16, or N / 8 where 16 is no divisor */
+    uint32_t sub_vectors;    /* a divisor of N; 0: N / 16, but at least 32 where N allows */
     uint32_t bits;           /* of a sub-vector's code: 8 or 4; 0: 8 */
     uint32_t iterations_max; /* of k-means; 0: 50 */
     int threads;             /* 0: every processor */
@@ -209,8 +209,8 @@ typedef struct LanceSearchOptions {
     LanceMetric metric; /* an index of another metric is not used */
     uint32_t nprobes;   /* partitions looked at; 0: by their number, for a recall of 0.95 */
     uint32_t refine;    /* k * refine rows are ranked again by their vectors; 0: 10 */
-    bool codes_only;    /* no refining: distances are what the codes tell */
-    bool exact;         /* every row, no index */
+    bool codes_only; /* no refining: distances are what the codes tell, if the index has all rows */
+    bool exact;      /* every row, no index */
     const uint64_t
         *allowed; /* only these rows, ascending; NULL: all. Few are compared one by one */
     size_t allowed_count;

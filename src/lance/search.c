@@ -206,7 +206,8 @@ static bool index_search(Search *search, Err *err) {
     nearest_open(&candidates, MIN(wanted, (size_t)search->view->vectors->rows), search->scratch);
     segments_scan(search, &candidates);
     nearest_cut(&candidates);
-    if (options->codes_only)
+    /* Distances by codes do not compare with those of rows that have none. */
+    if (options->codes_only && !search->view->rows_uncovered)
         candidates_by_code(search, &candidates);
     else if (!candidates_by_vector(search, &candidates, err))
         return false;

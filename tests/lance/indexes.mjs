@@ -1,0 +1,123 @@
+// Indexes shared with LanceDB: each searches what the other built, and finds the same rows at the same
+// distances.
+// usage: node tests/lance/indexes.mjs     BUILD=build says where lance_tool is
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { check, finish, freshDir } from '../kit/server.mjs'
+import { info, lancedb, ours } from './lancedb.mjs'
+
+const D = 32, K = 10, ROWS = 3000, QUERIES = 25
+let state = 1
+const draw = () => { state = (state * 1103515245 + 12345) & 0x7fffffff; return state / 0x7fffffff - 0.5 }
+const centres = Array.from({ length: 20 }, () => Array.from({ length: D }, draw))
+const vector = () => centres[Math.floor((draw() + 0.5) * 19.99)].map(x => x + 0.3 * draw())
+const rows = (from, count) => Array.from({ length: count }, (_, i) => ({ id: `doc ${from + i}`, vector: vector() }))
+const equal = (actual, expected, what) => {
+  if (JSON.stringify(actual) !== JSON.stringify(expected)) throw new Error(`${what} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`)
+}
+
+async function shared(version, count = ROWS) {
+  const root = freshDir(), options = { storageOptions: { new_table_data_storage_version: version } }
+  const theirs = await (await lancedb.connect(root, options)).createTable('t', rows(0, count), options)
+  return { root, theirs }
+}
+
+function oursFound(root, metric, nprobes, refine, queries) {
+  const file = join(root, 'queries')
+  writeFileSync(file, Buffer.from(Float32Array.from(queries.flat()).buffer))
+  return ours(root, 'search', 't.lance', 'vector', metric, K, nprobes, refine, file).trim().split('\n').map(line => JSON.parse(line))
+}
+
+async function theirsFound(theirs, metric, nprobes, refine, query) {
+  let search = theirs.vectorSearch(query).distanceType(metric).limit(K).withRowId().select(['id', '_distance', '_rowid'])
+  search = refine < 0 ? search.bypassVectorIndex() : search.nprobes(nprobes)
+  if (refine > 0) search = search.refineFactor(refine)
+  return (await search.toArray()).map(row => [String(row._rowid), row._distance])
+}
+
+// The same rows in the same order, but where their distances are all but the same.
+function sameHits(mine, other, what) {
+  equal(mine.length, other.length, `${what}: hits`)
+  for (let i = 0; i < mine.length; i++) {
+    if (Math.abs(mine[i][1] - other[i][1]) > 1e-5) throw new Error(`${what}: hit ${i} is ${mine[i]} and ${other[i]}`)
+    if (mine[i][0] !== other[i][0] && !other.some(hit => hit[0] === mine[i][0] && Math.abs(hit[1] - mine[i][1]) < 1e-5))
+      throw new Error(`${what}: hit ${i} is ${mine[i]}, not ${other[i]}`)
+  }
+}
+
+// Refined lists compare only where both refine the same rows, so as many as there are. Rows without an
+// index are compared exactly by both, and so are then all others.
+async function sameSearches(root, theirs, metric, what, indexed = true) {
+  const queries = Array.from({ length: QUERIES }, vector)
+  for (const [nprobes, refine] of [...indexed ? [[2, 0], [8, 0]] : [], [8, 100], [1, -1]]) {
+    const mine = oursFound(root, metric, nprobes, refine, queries)
+    for (let i = 0; i < QUERIES; i++)
+      sameHits(mine[i], await theirsFound(theirs, metric, nprobes, refine, queries[i]), `${what}, ${nprobes} probes, refine ${refine}, query ${i}`)
+  }
+}
+
+async function recalls(root, theirs, metric, nprobes, refine) {
+  const queries = Array.from({ length: 50 }, vector), mine = oursFound(root, metric, nprobes, refine, queries)
+  let our = 0, their = 0
+  for (let i = 0; i < queries.length; i++) {
+    const exact = new Set((await theirsFound(theirs, metric, 1, -1, queries[i])).map(hit => hit[0]))
+    our += mine[i].filter(hit => exact.has(hit[0])).length
+    their += (await theirsFound(theirs, metric, nprobes, refine, queries[i])).filter(hit => exact.has(hit[0])).length
+  }
+  return [our / 500, their / 500]
+}
+
+const plan = (theirs, metric) => theirs.vectorSearch(vector()).distanceType(metric).limit(K).explainPlan(true)
+
+for (const version of ['2.0', '2.2'])
+  for (const metric of ['cosine', 'l2', 'dot'])
+    await check(`LanceDB searches our IVF_PQ index by ${metric} in a table of ${version}: same rows, same distances, same recall`, async () => {
+      const { root, theirs } = await shared(version)
+      ours(root, 'index', 't.lance', 'vector', metric, 8, 8, 8)
+      await theirs.checkoutLatest()
+      const [index] = await theirs.listIndices(), stats = await theirs.indexStats('vector_idx')
+      equal([index.name, index.indexType], ['vector_idx', 'IvfPq'], 'the index')
+      equal([stats.numIndexedRows, stats.numUnindexedRows, stats.distanceType], [ROWS, 0, metric], 'its figures')
+      if (!/ANN/.test(await plan(theirs, metric))) throw new Error('the plan has no index')
+      if (!/ANN/.test(await theirs.vectorSearch(vector()).distanceType(metric).limit(K).analyzePlan())) throw new Error('the search used no index')
+      await sameSearches(root, theirs, metric, metric)
+      const [our, their] = await recalls(root, theirs, metric, 4, 10)
+      if (Math.abs(our - their) > 0.01) throw new Error(`recall ${our}, LanceDB's ${their}`)
+    })
+
+for (const version of ['2.0', '2.2'])
+  for (const metric of ['cosine', 'l2', 'dot'])
+    await check(`we search LanceDB's IVF_PQ index by ${metric} in a table of ${version}: same rows, same distances`, async () => {
+      const { root, theirs } = await shared(version)
+      await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: metric, numPartitions: 8, numSubVectors: 8 }) })
+      await sameSearches(root, theirs, metric, metric)
+    })
+
+await check('codes of 4 bits, whichever side wrote them, find as many neighbours as LanceDB does, or more', async () => {
+  const { root, theirs } = await shared('2.0')
+  for (const builder of ['ours', 'theirs']) {
+    if (builder === 'ours') ours(root, 'index', 't.lance', 'vector', 'l2', 8, 32, 4)
+    else await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'l2', numPartitions: 8, numSubVectors: 32, numBits: 4 }) })
+    await theirs.checkoutLatest()
+    const [our, their] = await recalls(root, theirs, 'l2', 8, 10)
+    if (our < 0.95 || our < their - 0.01) throw new Error(`of ${builder}: recall ${our}, LanceDB's ${their}`)
+  }
+})
+
+await check('rows that either side adds or deletes after the build are found and missed by both; optimize() takes them in', async () => {
+  const { root, theirs } = await shared('2.0')
+  ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8)
+  await theirs.checkoutLatest()
+  await theirs.add(rows(ROWS, 200))
+  ours(root, 'delete', 't.lance', 5, 6, 7, (1n << 32n) + 3n)
+  await theirs.checkoutLatest()
+  await theirs.delete("id = 'doc 40'")
+  equal((await theirs.indexStats('vector_idx')).numUnindexedRows, 199, 'rows not indexed')
+  await sameSearches(root, theirs, 'l2', 'before optimize()', false)
+  await theirs.optimize()
+  equal((await theirs.indexStats('vector_idx')).numUnindexedRows, 0, 'rows not indexed')
+  equal(info(root, 't.lance').rows, ROWS + 200 - 5, 'rows')
+  await sameSearches(root, theirs, 'l2', 'after optimize()')
+})
+
+finish()
