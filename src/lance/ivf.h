@@ -16,9 +16,10 @@
  * are scaled to length 1 and compared as by L2. What is coded is the vector less its centroid, but
  * for the dot product the vector itself. There too a vector belongs to the partition whose centroid
  * is nearest by distance: by the largest product, which is LanceDB's rule, a few long centroids
- * attract most vectors (recall 0.92 instead of 0.99); readers do not care. */
+ * attract most vectors (recall 0.92 instead of 0.98); readers do not care. */
 #pragma once
 
+#include "lance/index_commit.h"
 #include "lance/kmeans.h"
 #include "lance/vectors.h"
 
@@ -69,16 +70,3 @@ void ivf_codes_close(IvfCodes *codes);
 /* ivf_write.c: both files, durable; *index gets its uuid, files, details and version. */
 bool ivf_write(LanceTable *table, const IvfModel *model, const IvfCodes *codes, Arena *arena,
                LanceIndex *index, Err *err);
-
-/* index_commit.c: an index of one column, over fragments as they were in a snapshot. Fragments that
- * are gone or rewritten when it commits are not covered. */
-typedef struct IndexChange {
-    const Snapshot *then;
-    LanceIndex index;
-    const uint64_t *fragments; /* ids that it covers */
-    size_t fragment_count;
-    bool replace; /* all segments of its name; else it is one more */
-} IndexChange;
-bool index_commit(LanceTable *table, IndexChange *change, Err *err);
-/* The files of an index that was not committed. */
-void index_files_remove(LanceTable *table, const LanceIndex *index);

@@ -228,5 +228,23 @@ typedef struct LanceHit {
 bool lance_search(LanceTable *table, const LanceSearchOptions *options, Arena *arena,
                   LanceHit **out, size_t *count, Err *err);
 
+/* A btree of a column of integers, floats of 32 or 64 bits or texts, of the rows that are there, in
+ * place of the column's index of that name (`<column>_idx`). LH_INVALID for another type. */
+bool lance_index_scalar(LanceTable *table, Str column, const LanceWatch *watch, Err *err);
+
+typedef struct LanceKey {
+    LanceKind kind; /* the column's: INT, UINT, FLOAT, TEXT */
+    union {
+        int64_t integer;
+        uint64_t natural;
+        double real; /* a float column is compared as floats */
+        Str text;
+    };
+} LanceKey;
+/* The rows whose column is equal to the key, ascending, into the arena; by the column's btree where
+ * it covers them, else one by one. LH_INVALID when the key is of another kind than the column. */
+bool lance_find(LanceTable *table, Str column, const LanceKey *key, Arena *arena, uint64_t **out,
+                size_t *count, Err *err);
+
 /* For people: versions, fragments, files with the encoding of each page, indexes. */
 bool lance_inspect(LanceTable *table, Text *out, Err *err);

@@ -1,6 +1,7 @@
 /* A table that is open: its current snapshot, its data files, its right to be changed. Readers hold
  * the snapshot, a change puts the next one in its place. */
 #include "lance/table.h"
+#include "lance/btree_view.h"
 #include "lance/open_files.h"
 #include "lance/page.h"
 #include "lance/search_view.h"
@@ -188,6 +189,7 @@ void lance_close(LanceTable **out) {
     LanceTable *table = *out;
     if (!table) return;
     search_cache_close(&table->searches);
+    btree_views_close(&table->searches);
     snapshot_release(&table->snapshot);
     open_files_close(&table->files);
     pthread_mutex_destroy(&table->lock);

@@ -54,8 +54,10 @@ bool table_list_versions(LanceTable *table, Arena *arena, uint64_t **out, size_t
 
 /* What searches keep open between them (search_view.h). */
 typedef struct SearchView SearchView;
+typedef struct BtreeView BtreeView; /* btree_view.h */
 typedef struct SearchCache {
     pthread_mutex_t lock;
     SearchView *views; /* one a column */
+    BtreeView *btrees;
 } SearchCache;
 SearchCache *table_search_cache(LanceTable *table);

@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, finish, freshDir } from '../kit/server.mjs'
-import { info, lancedb, ours } from './lancedb.mjs'
+import { info, lancedb, ours, oursRows } from './lancedb.mjs'
 
 const D = 32, K = 10, ROWS = 3000, QUERIES = 25
 let state = 1
@@ -119,5 +119,54 @@ await check('rows that either side adds or deletes after the build are found and
   equal(info(root, 't.lance').rows, ROWS + 200 - 5, 'rows')
   await sameSearches(root, theirs, 'l2', 'after optimize()')
 })
+
+const scalars = ['id=string,null', 'n=int64,null', 'i=int32,null', 'u=uint64,null', 'f=float,null', 'd=double,null']
+const predicate = (column, row) => column === 'id' ? `id = '${row.id}'` : column === 'u' ? `u = arrow_cast('${row.u}', 'UInt64')`
+  : column === 'f' ? `f = arrow_cast('${row.f}', 'Float32')` : `${column} = ${row[column]}`
+const oursFind = (root, column, keys) => ours(root, 'find', 't.lance', column, ...keys).trim().split('\n').map(line => JSON.parse(line))
+
+async function sameFinds(root, theirs, column, indexed, what) {
+  const rows = oursRows(root, 't.lance').filter(row => row[column] !== null), some = rows.filter((_, i) => i % (rows.length >> 4) === 3)
+  const found = oursFind(root, column, some.map(row => row[column]))
+  for (let i = 0; i < some.length; i++) {
+    equal(found[i], rows.filter(row => row[column] === some[i][column]).map(row => row._addr), `${what}: rows of ${column} ${some[i][column]}`)
+    const where = predicate(column, some[i]), query = theirs.query().where(where).withRowId().select(['_rowid'])
+    equal((await query.toArray()).map(row => String(row._rowid)).sort(), [...found[i]].sort(), `${what}: LanceDB's rows of ${where}`)
+    if (indexed !== /ScalarIndexQuery/.test(await theirs.query().where(where).explainPlan(true))) throw new Error(`${what}: ${where} is ${indexed ? 'not ' : ''}by the index`)
+  }
+}
+
+await check('rows are found by value with a btree of ours and without, and LanceDB uses ours', async () => {
+  const root = freshDir()
+  ours(root, 'create', 't.lance', ...scalars)
+  ours(root, 'append', 't.lance', 0, 9000)
+  ours(root, 'append', 't.lance', 4000, 2000) // twice the same values
+  const theirs = await (await lancedb.connect(root)).openTable('t')
+  for (const column of scalars.map(text => text.split('=')[0])) {
+    await sameFinds(root, theirs, column, false, 'without an index')
+    ours(root, 'btree', 't.lance', column)
+    await theirs.checkoutLatest()
+    await sameFinds(root, theirs, column, true, 'with ours')
+    equal((await theirs.indexStats(`${column}_idx`)).numIndexedRows, 11000, 'rows indexed')
+  }
+  equal(oursFind(root, 'i', ['99999999999'])[0], [], 'rows of what no int32 is')
+  for (const where of ['n IS NULL', 'n > 4000000000', 'n < 100000', 'n IN (500003, 1500006)']) {
+    const plain = oursRows(root, 't.lance').filter(({ n }) => where === 'n IS NULL' ? n === null : n !== null &&
+      (where.includes('>') ? BigInt(n) > 4000000000n : where.includes('<') ? BigInt(n) < 100000n : ['500003', '1500006'].includes(n)))
+    equal((await theirs.query().where(where).toArray()).length, plain.length, `LanceDB's rows of ${where}`)
+  }
+})
+
+for (const version of ['2.0', '2.2'])
+  await check(`rows are found through a btree that LanceDB wrote in ${version}, and those that came later, and none that went`, async () => {
+    const { root, theirs } = await shared(version, 6000)
+    await theirs.createIndex('id', { config: lancedb.Index.btree() })
+    await sameFinds(root, theirs, 'id', true, 'at first')
+    await theirs.add(rows(6000, 100))
+    await theirs.delete("id = 'doc 17'")
+    equal(oursFind(root, 'id', ['doc 17', 'doc 18', 'doc 6001', 'no such']).map(found => found.length), [0, 1, 1, 0], 'rows found')
+    await theirs.optimize()
+    await sameFinds(root, theirs, 'id', true, 'after optimize()')
+  })
 
 finish()

@@ -14,6 +14,8 @@
  *     lance_tool ROOT index TABLE COLUMN METRIC PARTITIONS SUB_VECTORS BITS
  *     lance_tool ROOT search TABLE COLUMN METRIC K NPROBES REFINE FILE     queries: float32s in
  * FILE; REFINE 0: codes alone, -1: no index. A JSON line a query: [["address",distance],...]
+ *     lance_tool ROOT btree TABLE COLUMN
+ *     lance_tool ROOT find TABLE COLUMN KEY ...           a JSON line a key: ["address",...]
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -174,6 +176,32 @@ static int search(LanceTable *table, const LanceSchema *schema, char **words) {
     return 0;
 }
 
+static LanceKey key_of(const LanceSchema *schema, Str column, const char *word) {
+    LanceKey key = {.kind = LANCE_OTHER};
+    for (size_t i = 0; i < schema->len; i++)
+        if (str_equal(schema->fields[i].name, column)) key.kind = schema->fields[i].type.kind;
+    if (key.kind == LANCE_INT) key.integer = strtoll(word, NULL, 10);
+    if (key.kind == LANCE_UINT) key.natural = strtoull(word, NULL, 10);
+    if (key.kind == LANCE_FLOAT) key.real = strtod(word, NULL);
+    if (key.kind == LANCE_TEXT) key.text = str_from(word);
+    return key;
+}
+
+static int find(LanceTable *table, const LanceSchema *schema, int count, char **words) {
+    for (int i = 1; i < count; i++) {
+        OWNED(arena_close) Arena arena = {0};
+        uint64_t *found;
+        size_t rows;
+        LanceKey key = key_of(schema, str_from(words[0]), words[i]);
+        if (!lance_find(table, str_from(words[0]), &key, &arena, &found, &rows, &err))
+            return failed();
+        for (size_t k = 0; k < rows; k++)
+            printf("%s\"%llu\"", k ? "," : "[", (unsigned long long)found[k]);
+        puts(rows ? "]" : "[]");
+    }
+    return 0;
+}
+
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
@@ -213,6 +241,9 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     if (str_is(command, "cleanup")) return cleanup(table);
     if (str_is(command, "index")) return index_vectors(table, words);
     if (str_is(command, "search")) return search(table, &schema, words);
+    if (str_is(command, "btree"))
+        return lance_index_scalar(table, str_from(words[0]), NULL, &err) ? 0 : failed();
+    if (str_is(command, "find")) return find(table, &schema, count, words);
     if (str_is(command, "info")) return info(table);
     if (str_is(command, "inspect")) return inspect(table);
     if (str_is(command, "restore"))
