@@ -183,6 +183,20 @@ typedef struct LanceWatch {
     void *context;
 } LanceWatch;
 
+typedef struct LanceIndexInfo {
+    Str name, column;
+    const char *type;                      /* "IVF_PQ", "BTREE"; "" for one that is not used here */
+    uint64_t rows_indexed, rows_unindexed; /* of the rows that are left */
+    uint64_t segments;
+} LanceIndexInfo;
+/* In order of name, into the arena. */
+bool lance_indexes(LanceTable *table, Arena *arena, LanceIndexInfo **out, size_t *count, Err *err);
+/* Takes rows that came or moved since into the indexes, each a version of its own, with the points
+ * that the index has: a small segment more, or, when small ones have gathered, one in the place of
+ * them. What was built for far fewer rows should be built anew at some time. *changed (may be
+ * NULL): how many indexes. */
+bool lance_index_update(LanceTable *table, const LanceWatch *watch, size_t *changed, Err *err);
+
 typedef enum LanceMetric { LANCE_COSINE, LANCE_L2, LANCE_DOT } LanceMetric;
 
 #define LANCE_PARTITIONS_MAX 65536

@@ -47,11 +47,16 @@ static bool fragment_open(Vectors *vectors, size_t place, uint64_t base, Err *er
 }
 
 bool vectors_open(LanceTable *table, Str column, Vectors **out, Err *err) {
+    OWNED(snapshot_release) Snapshot *snapshot = table_snapshot(table);
+    return vectors_open_at(table, snapshot, column, out, err);
+}
+
+bool vectors_open_at(LanceTable *table, Snapshot *snapshot, Str column, Vectors **out, Err *err) {
     OWNED(vectors_close) Vectors *vectors = calloc(1, sizeof *vectors);
     const LanceField **fields;
     if (!vectors) abort();
     vectors->table = table;
-    vectors->snapshot = table_snapshot(table);
+    vectors->snapshot = snapshot_hold(snapshot);
     const Manifest *manifest = snapshot_manifest(vectors->snapshot);
     if (!columns_find(manifest, &column, 1, &vectors->arena, &fields, err) ||
         !column_check(fields[0], err))

@@ -32,6 +32,8 @@ typedef struct Vectors {
 
 /* LH_INVALID when the column is not of vectors of 32-bit floats. */
 bool vectors_open(LanceTable *table, Str column, Vectors **out, Err *err);
+/* At a version that the caller holds. */
+bool vectors_open_at(LanceTable *table, Snapshot *snapshot, Str column, Vectors **out, Err *err);
 void vectors_close(Vectors **vectors);
 const VectorFragment *vectors_fragment(const Vectors *vectors, uint64_t id); /* NULL: none */
 /* Of a row that is not deleted; *out NULL: it has none. It points into the file or the arena. */

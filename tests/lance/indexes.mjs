@@ -169,4 +169,44 @@ for (const version of ['2.0', '2.2'])
     await sameFinds(root, theirs, 'id', true, 'after optimize()')
   })
 
+const ourIndexes = root => ours(root, 'indexes', 't.lance').trim().split('\n').map(line => JSON.parse(line))
+
+for (const builder of ['ours', 'LanceDB\'s'])
+  await check(`indexes of ${builder} are brought up to date, without LanceDB and with it, and after a compaction`, async () => {
+    const { root, theirs } = await shared('2.0', 4000)
+    if (builder === 'ours') { ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8); ours(root, 'btree', 't.lance', 'id') }
+    else {
+      await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'l2', numPartitions: 8, numSubVectors: 16 }) })
+      await theirs.createIndex('id', { config: lancedb.Index.btree() })
+    }
+    const see = async (what, indexed, segments) => {
+      await theirs.checkoutLatest()
+      for (const index of ourIndexes(root)) equal([index.indexed, index.unindexed, index.segments], [indexed, 0, segments], `${what}: ${index.name}`)
+      for (const name of ['vector_idx', 'id_idx']) {
+        const stats = await theirs.indexStats(name)
+        equal([stats.numUnindexedRows, stats.numIndices], [0, segments], `${what}: LanceDB's ${name}`)
+      }
+      await sameSearches(root, theirs, 'l2', what)
+      await sameFinds(root, theirs, 'id', true, what)
+    }
+    await theirs.checkoutLatest()
+    equal(ours(root, 'index-update', 't.lance').trim(), '0', 'indexes changed when there is nothing to do')
+    await theirs.add(rows(4000, 100))
+    await theirs.delete("id = 'doc 4005'")
+    equal(ours(root, 'index-update', 't.lance').trim(), '2', 'indexes changed')
+    await see('one segment more', 4099, 2)
+    await theirs.add(rows(4100, 50))
+    ours(root, 'index-update', 't.lance')
+    await see('a small segment that took in another', 4149, 2)
+    await theirs.add(rows(4150, 2000))
+    ours(root, 'index-update', 't.lance')
+    await see('all in one', 6149, 1)
+    ours(root, 'compact', 't.lance')
+    equal(ourIndexes(root).map(index => index.unindexed), [6149, 6149], 'rows not indexed after a compaction')
+    ours(root, 'index-update', 't.lance')
+    await see('after a compaction', 6149, 1)
+    await theirs.optimize()
+    await see('after optimize()', 6149, 1)
+  })
+
 finish()

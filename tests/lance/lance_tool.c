@@ -16,6 +16,7 @@
  * FILE; REFINE 0: codes alone, -1: no index. A JSON line a query: [["address",distance],...]
  *     lance_tool ROOT btree TABLE COLUMN
  *     lance_tool ROOT find TABLE COLUMN KEY ...           a JSON line a key: ["address",...]
+ *     lance_tool ROOT index-update|indexes TABLE
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -176,6 +177,25 @@ static int search(LanceTable *table, const LanceSchema *schema, char **words) {
     return 0;
 }
 
+static int index_update(LanceTable *table) {
+    size_t changed;
+    if (!lance_index_update(table, NULL, &changed, &err)) return failed();
+    return printf("%zu\n", changed), 0;
+}
+
+static int indexes(LanceTable *table, Arena *arena) {
+    LanceIndexInfo *infos;
+    size_t count;
+    if (!lance_indexes(table, arena, &infos, &count, &err)) return failed();
+    for (size_t i = 0; i < count; i++)
+        printf("{\"name\":\"%.*s\",\"column\":\"%.*s\",\"type\":\"%s\",\"indexed\":%llu,"
+               "\"unindexed\":%llu,\"segments\":%llu}\n",
+               SHOW(infos[i].name), SHOW(infos[i].column), infos[i].type,
+               (unsigned long long)infos[i].rows_indexed,
+               (unsigned long long)infos[i].rows_unindexed, (unsigned long long)infos[i].segments);
+    return 0;
+}
+
 static LanceKey key_of(const LanceSchema *schema, Str column, const char *word) {
     LanceKey key = {.kind = LANCE_OTHER};
     for (size_t i = 0; i < schema->len; i++)
@@ -244,6 +264,8 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     if (str_is(command, "btree"))
         return lance_index_scalar(table, str_from(words[0]), NULL, &err) ? 0 : failed();
     if (str_is(command, "find")) return find(table, &schema, count, words);
+    if (str_is(command, "index-update")) return index_update(table);
+    if (str_is(command, "indexes")) return indexes(table, &arena);
     if (str_is(command, "info")) return info(table);
     if (str_is(command, "inspect")) return inspect(table);
     if (str_is(command, "restore"))
