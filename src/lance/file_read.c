@@ -332,6 +332,12 @@ bool lance_file_read(const LanceFile *file, size_t column, const LanceType *type
     return true;
 }
 
+uint64_t lance_file_page_rows(const LanceFile *file, size_t column, uint64_t from) {
+    if (column >= file->footer.columns || from >= file->columns[column].rows) return 0;
+    const Page *page = &file->columns[column].pages[page_of(&file->columns[column], from)];
+    return page->first_row + page->rows - from;
+}
+
 /* One row tells how its page is kept; the page's other rows are kept the same way. */
 const void *lance_file_place(const LanceFile *file, size_t column, const LanceType *type,
                              uint64_t from, uint64_t *rows) {

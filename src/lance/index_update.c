@@ -4,7 +4,7 @@
  * segments that are not much larger go into it, so that there are a few of growing size, as in a
  * log-structured merge tree: each row is written again a logarithmic number of times. Segments of
  * which little is left, for compaction moved their rows, go into it too, and those of which nothing
- * is left go. Vectors keep the centroids and code words of the index. */
+ * is left go. VectorColumn keep the centroids and code words of the index. */
 #include "lance/btree_view.h"
 #include "lance/index_group.h"
 #include "lance/ivf_segment.h"
@@ -101,7 +101,7 @@ static bool update_commit(Update *u, LanceIndex *index, Err *err) {
     return index_commit(u->table, &change, err);
 }
 
-/* Vectors. */
+/* VectorColumn. */
 
 static bool same_model(const IvfModel *a, const IvfModel *b) {
     return a->metric == b->metric && a->partitions == b->partitions && a->bits == b->bits &&
@@ -170,11 +170,11 @@ static size_t segment_largest(const Update *u) {
 
 static bool ivf_update(Update *u, Err *err) {
     OWNED(segment_release) IvfSegment *largest = NULL;
-    OWNED(vectors_close) Vectors *vectors = NULL;
+    OWNED(vector_column_close) VectorColumn *vectors = NULL;
     OWNED(ivf_codes_close) IvfCodes codes = {0};
     LanceIndex index = {0};
     if (!segment_of(u, segment_largest(u), &largest, err) ||
-        !vectors_open_at(u->table, u->snapshot, u->group->field->name, &vectors, err) ||
+        !vector_column_open_at(u->table, u->snapshot, u->group->field->name, &vectors, err) ||
         !ivf_encode(vectors, u->places, u->place_count, &largest->model, parallel_threads(),
                     u->watch, &codes, err) ||
         !segments_merge(u, &largest->model, &codes, err))

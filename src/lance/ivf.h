@@ -21,7 +21,7 @@
 
 #include "lance/index_commit.h"
 #include "lance/kmeans.h"
-#include "lance/vectors.h"
+#include "lance/vector_column.h"
 
 #define IVF_DETAILS_URL "/lance.index.pb.VectorIndexDetails"
 #define IVF_INDEX_NAME "index.idx"
@@ -48,7 +48,7 @@ static inline size_t ivf_code_bytes(const IvfModel *model) {
 
 /* ivf_train.c: partitions, sub_vectors, bits and metric are set; points are made in the arena. */
 typedef struct IvfTraining {
-    const Vectors *vectors;
+    const VectorColumn *vectors;
     int threads, iterations_max;
     const LanceWatch *watch;
 } IvfTraining;
@@ -62,7 +62,7 @@ typedef struct IvfCodes {
     uint8_t *codes; /* rows * ivf_code_bytes */
 } IvfCodes;
 /* `fragments`: places in vectors->fragments. */
-bool ivf_encode(const Vectors *vectors, const size_t *fragments, size_t count,
+bool ivf_encode(const VectorColumn *vectors, const size_t *fragments, size_t count,
                 const IvfModel *model, int threads, const LanceWatch *watch, IvfCodes *out,
                 Err *err);
 void ivf_codes_close(IvfCodes *codes);

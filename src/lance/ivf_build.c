@@ -1,5 +1,5 @@
 /* An IVF_PQ index from beginning to end: train, encode, write, commit. */
-#include "lance/ivf.h"
+#include "lance/search_view.h"
 
 #include <math.h>
 
@@ -32,16 +32,27 @@ static size_t sub_vectors_default(size_t dimension) {
     return dimension;
 }
 
-static bool model_plan(const LanceVectorIndexOptions *options, const Vectors *vectors,
+void lance_index_defaults(uint64_t rows, size_t dimension, LanceVectorIndexOptions *options) {
+    uint64_t usual = (uint64_t)llround(sqrt((double)rows));
+    if (!options->partitions)
+        options->partitions =
+            (uint32_t)MIN(MAX(usual, (uint64_t)1), (uint64_t)LANCE_PARTITIONS_MAX);
+    if (!options->bits) options->bits = 8;
+    if (!options->sub_vectors) options->sub_vectors = (uint32_t)sub_vectors_default(dimension);
+    options->sub_vectors = (uint32_t)MIN((size_t)options->sub_vectors, dimension);
+    while (options->sub_vectors > 1 && dimension % options->sub_vectors) options->sub_vectors--;
+}
+
+static bool model_plan(const LanceVectorIndexOptions *options, const VectorColumn *vectors,
                        IvfModel *out, Err *err) {
-    size_t rows = (size_t)vectors->rows;
-    size_t usual = MAX((size_t)llround(sqrt((double)rows)), (size_t)1);
+    LanceVectorIndexOptions usual = {.partitions = options->partitions, .bits = options->bits};
+    lance_index_defaults(vectors->rows, vectors->dimension, &usual);
     IvfModel model = {.metric = options->metric,
                       .dimension = vectors->dimension,
-                      .partitions = options->partitions ? options->partitions : usual,
-                      .sub_vectors = options->sub_vectors ? options->sub_vectors
-                                                          : sub_vectors_default(vectors->dimension),
-                      .bits = options->bits ? options->bits : 8};
+                      .partitions = usual.partitions,
+                      .sub_vectors =
+                          options->sub_vectors ? options->sub_vectors : usual.sub_vectors,
+                      .bits = usual.bits};
     size_t most = MIN((size_t)LANCE_PARTITIONS_MAX, MODEL_FLOATS_MAX / model.dimension);
     if (model.partitions > most)
         return err_set(err, LH_INVALID,
@@ -60,7 +71,7 @@ static bool model_plan(const LanceVectorIndexOptions *options, const Vectors *ve
     return true;
 }
 
-static bool index_make(LanceTable *table, const Vectors *vectors, const IvfModel *model,
+static bool index_make(LanceTable *table, const VectorColumn *vectors, const IvfModel *model,
                        const IvfCodes *codes, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     int32_t field = vectors->field->id;
@@ -77,26 +88,52 @@ static bool index_make(LanceTable *table, const Vectors *vectors, const IvfModel
            index_commit(table, &change, err);
 }
 
-bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
-                         const LanceWatch *watch, Err *err) {
-    OWNED(vectors_close) Vectors *vectors = NULL;
-    OWNED(arena_close) Arena arena = {0};
-    OWNED(ivf_codes_close) IvfCodes codes = {0};
+typedef struct IvfBuild {
+    VectorColumn *vectors;
+    Arena arena; /* of the model */
     IvfModel model;
-    if (!vectors_open(table, options->column, &vectors, err) ||
-        !model_plan(options, vectors, &model, err))
+    IvfCodes codes;
+} IvfBuild;
+
+static void ivf_build_close(IvfBuild *build) {
+    vector_column_close(&build->vectors);
+    ivf_codes_close(&build->codes);
+    arena_close(&build->arena);
+}
+
+static bool ivf_build_run(LanceTable *table, const LanceVectorIndexOptions *options,
+                          const LanceWatch *watch, IvfBuild *build, Err *err) {
+    if (!vector_column_open(table, options->column, &build->vectors, err) ||
+        !model_plan(options, build->vectors, &build->model, err))
         return false;
     int threads = options->threads ? options->threads : parallel_threads();
     PartWatch train = {watch, 0, SHARE_TRAIN}, encode = {watch, SHARE_TRAIN, 1 - SHARE_TRAIN};
     LanceWatch first = {part_cancelled, part_progress, &train};
     LanceWatch second = {part_cancelled, part_progress, &encode};
-    IvfTraining training = {vectors, threads,
+    IvfTraining training = {build->vectors, threads,
                             options->iterations_max ? (int)options->iterations_max : ITERATIONS,
                             &first};
-    size_t *all = arena_array(&arena, size_t, vectors->fragment_count);
-    for (size_t i = 0; i < vectors->fragment_count; i++) all[i] = i;
-    return ivf_train(&training, &arena, &model, err) &&
-           ivf_encode(vectors, all, vectors->fragment_count, &model, threads, &second, &codes,
-                      err) &&
-           index_make(table, vectors, &model, &codes, err);
+    size_t fragments = build->vectors->fragment_count;
+    size_t *all = arena_array(&build->arena, size_t, fragments);
+    for (size_t i = 0; i < fragments; i++) all[i] = i;
+    return ivf_train(&training, &build->arena, &build->model, err) &&
+           ivf_encode(build->vectors, all, fragments, &build->model, threads, &second,
+                      &build->codes, err);
+}
+
+bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
+                         const LanceWatch *watch, Err *err) {
+    OWNED(ivf_build_close) IvfBuild build = {0};
+    return ivf_build_run(table, options, watch, &build, err) &&
+           index_make(table, build.vectors, &build.model, &build.codes, err);
+}
+
+bool lance_try_index(LanceTable *table, const LanceVectorIndexOptions *options,
+                     const LanceWatch *watch, Err *err) {
+    OWNED(ivf_build_close) IvfBuild build = {0};
+    OWNED(segment_release) IvfSegment *segment = NULL;
+    if (!ivf_build_run(table, options, watch, &build, err)) return false;
+    segment_of_codes(&build.model, &build.codes, &segment);
+    search_view_try(table, build.vectors, segment);
+    return true;
 }

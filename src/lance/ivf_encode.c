@@ -16,7 +16,7 @@ typedef struct Piece {
 } Piece;
 
 typedef struct Encoding {
-    const Vectors *vectors;
+    const VectorColumn *vectors;
     const IvfModel *model;
     const LanceWatch *watch;
     Panel centroids, *words; /* one a sub-vector */
@@ -74,7 +74,7 @@ static bool piece_load(Encoding *e, const Piece *piece, Arena *arena, float *row
     LanceColumn column;
     size_t n = e->model->dimension;
     bool cosine = e->model->metric == LANCE_COSINE;
-    if (!vectors_read(piece->fragment, piece->from, piece->count, arena, &column, err))
+    if (!vector_column_read(piece->fragment, piece->from, piece->count, arena, &column, err))
         return false;
     const float *values = column.values;
     for (size_t i = 0; i < piece->count; i++) {
@@ -150,7 +150,7 @@ static void codes_close_up(Encoding *e) {
     codes->rows = kept;
 }
 
-bool ivf_encode(const Vectors *vectors, const size_t *fragments, size_t count,
+bool ivf_encode(const VectorColumn *vectors, const size_t *fragments, size_t count,
                 const IvfModel *model, int threads, const LanceWatch *watch, IvfCodes *out,
                 Err *err) {
     OWNED(arena_close) Arena arena = {0};

@@ -66,8 +66,8 @@ bool row_allowed(const LanceSearchOptions *options, uint64_t address) {
 }
 
 static bool row_counts(const RowFilter *filter, uint64_t address) {
-    const Vectors *vectors = filter->view->vectors;
-    const VectorFragment *fragment = vectors_fragment(vectors, address >> 32);
+    const VectorColumn *vectors = filter->view->vectors;
+    const VectorFragment *fragment = vector_column_fragment(vectors, address >> 32);
     if (!fragment || filter->view->owner[fragment - vectors->fragments] != filter->segment)
         return false;
     uint64_t offset = address & UINT32_MAX;

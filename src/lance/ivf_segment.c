@@ -216,18 +216,23 @@ static void panels_pack(IvfSegment *segment, Arena *arena) {
                    &segment->words[m]);
 }
 
-bool segment_read(const LanceFile *index, LanceFile *auxiliary, size_t dimension, Arena *arena,
+static void segment_ready(IvfSegment *segment) {
+    panels_pack(segment, &segment->arena);
+    segment->constants = arena_array(&segment->arena, float, segment->rows + 16);
+    if (segment->model.metric != LANCE_DOT)
+        parallel_for(parallel_threads(), segment->model.partitions, 4, constants_make, segment);
+}
+
+bool segment_read(const LanceFile *index, const LanceFile *auxiliary, size_t dimension,
                   IvfSegment *out, Err *err) {
+    Arena *arena = &out->arena;
     bool transposed = false;
     out->model.dimension = dimension;
     if (!index_file_read(index, arena, &out->model, err) ||
         !storage_read(auxiliary, arena, &out->model, &transposed, err) ||
         !partitions_read(auxiliary, transposed, arena, out, err))
         return false;
-    panels_pack(out, arena);
-    out->constants = arena_array(arena, float, out->rows + 16);
-    if (out->model.metric != LANCE_DOT)
-        parallel_for(parallel_threads(), out->model.partitions, 4, constants_make, out);
+    segment_ready(out);
     return true;
 }
 
@@ -252,10 +257,50 @@ bool segment_open(Store *store, Str path, const LanceIndex *index, size_t dimens
     segment->holders = 1;
     memcpy(segment->uuid, index->uuid, sizeof segment->uuid);
     if (!segment_files(store, path, index, &segment->arena, &points, &segment->file, err) ||
-        !segment_read(points, segment->file, dimension, &segment->arena, segment, err))
+        !segment_read(points, segment->file, dimension, segment, err))
         return err_while(err, "index '%.*s'", SHOW(index->name));
     *out = TAKE(segment);
     return true;
+}
+
+static void partitions_fill(IvfSegment *segment, const IvfCodes *codes) {
+    size_t bytes = ivf_code_bytes(&segment->model), count = segment->model.partitions;
+    size_t *filled = arena_array(&segment->arena, size_t, count);
+    segment->partitions = arena_array(&segment->arena, IvfPartition, count);
+    for (size_t i = 0; i < codes->rows; i++) segment->partitions[codes->partitions[i]].rows++;
+    for (size_t p = 0; p < count; p++) {
+        IvfPartition *partition = &segment->partitions[p];
+        partition->first = segment->rows;
+        partition->addresses = arena_array(&segment->arena, uint64_t, partition->rows);
+        partition->codes = arena_alloc(&segment->arena, partition->rows * bytes);
+        segment->rows += partition->rows;
+    }
+    for (size_t i = 0; i < codes->rows; i++) {
+        IvfPartition *partition = &segment->partitions[codes->partitions[i]];
+        size_t at = filled[codes->partitions[i]]++;
+        ((uint64_t *)(uintptr_t)partition->addresses)[at] = codes->addresses[i];
+        for (size_t b = 0; b < bytes; b++)
+            ((uint8_t *)(uintptr_t)partition->codes)[b * partition->rows + at] =
+                codes->codes[i * bytes + b];
+    }
+}
+
+static float *floats_copy(Arena *arena, const float *from, size_t count) {
+    return memcpy(arena_array(arena, float, count), from, count * sizeof *from);
+}
+
+void segment_of_codes(const IvfModel *model, const IvfCodes *codes, IvfSegment **out) {
+    IvfSegment *segment = calloc(1, sizeof *segment);
+    if (!segment) abort();
+    segment->holders = 1;
+    segment->model = *model;
+    segment->model.centroids =
+        floats_copy(&segment->arena, model->centroids, model->partitions * model->dimension);
+    segment->model.words =
+        floats_copy(&segment->arena, model->words, ivf_words(model) * model->dimension);
+    partitions_fill(segment, codes);
+    segment_ready(segment);
+    *out = segment;
 }
 
 IvfSegment *segment_hold(IvfSegment *segment) {

@@ -34,9 +34,11 @@ typedef struct IvfSegment {
 /* LH_IMPOSSIBLE for an index of another kind; LH_CORRUPT. */
 bool segment_open(Store *store, Str path, const LanceIndex *index, size_t dimension,
                   IvfSegment **out, Err *err);
+/* In memory alone. Copies. */
+void segment_of_codes(const IvfModel *model, const IvfCodes *codes, IvfSegment **out);
 IvfSegment *segment_hold(IvfSegment *segment);
 void segment_release(IvfSegment **segment);
 size_t segment_bytes(const IvfSegment *segment); /* of memory that is its own */
 /* The parts that tests and the fuzzer give bytes: both files opened. */
-bool segment_read(const LanceFile *index, LanceFile *auxiliary, size_t dimension, Arena *arena,
+bool segment_read(const LanceFile *index, const LanceFile *auxiliary, size_t dimension,
                   IvfSegment *out, Err *err);

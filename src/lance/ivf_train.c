@@ -28,7 +28,7 @@ typedef struct Sample {
 
 const char *const lance_metric_names[] = {"cosine", "l2", "dot"};
 
-static const VectorFragment *fragment_at(const Vectors *vectors, uint64_t position) {
+static const VectorFragment *fragment_at(const VectorColumn *vectors, uint64_t position) {
     size_t low = 0, high = vectors->fragment_count - 1;
     while (low < high) {
         size_t middle = low + (high - low + 1) / 2;
@@ -42,7 +42,7 @@ static const VectorFragment *fragment_at(const Vectors *vectors, uint64_t positi
 
 /* As many of the rows that are left, each equally likely, in random order. */
 static void positions_draw(Sample *sample, size_t most, Arena *arena) {
-    const Vectors *vectors = sample->training->vectors;
+    const VectorColumn *vectors = sample->training->vectors;
     uint32_t *all = arena_array(arena, uint32_t, vectors->rows);
     uint64_t count = 0, state = SEED;
     for (size_t f = 0; f < vectors->fragment_count; f++) {
@@ -67,11 +67,12 @@ static void unit_length(float *vector, size_t dimension) {
 }
 
 static bool sample_row(Sample *sample, size_t i, Arena *arena, Err *err) {
-    const Vectors *vectors = sample->training->vectors;
+    const VectorColumn *vectors = sample->training->vectors;
     const VectorFragment *fragment = fragment_at(vectors, sample->positions[i]);
     const float *from;
     float *to = sample->rows + i * vectors->dimension;
-    if (!vectors_row(vectors, fragment, sample->positions[i] - fragment->base, arena, &from, err))
+    if (!vector_column_row(vectors, fragment, sample->positions[i] - fragment->base, arena, &from,
+                           err))
         return false;
     sample->sound[i] = from && vector_is_sound(from, vectors->dimension, sample->model->metric);
     if (!sample->sound[i]) return true;

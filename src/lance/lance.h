@@ -122,6 +122,21 @@ void lance_scan_close(LanceScan **scan);
 bool lance_take(LanceTable *table, const uint64_t *addresses, size_t count, const Str *columns,
                 size_t column_count, Arena *arena, LanceBatch *out, Err *err);
 
+/* The rows of the version that the table stands at, numbered from 0 in order of address without the
+ * deleted ones; values where they lie in mapped files, else in memory. Immutable, thread safe;
+ * needs its table until it is closed. */
+typedef struct LanceRows LanceRows;
+bool lance_rows_open(LanceTable *table, const Str *columns, size_t count, LanceRows **out,
+                     Err *err);
+void lance_rows_close(LanceRows **rows);
+uint64_t lance_rows_count(const LanceRows *rows);
+uint64_t lance_rows_address(const LanceRows *rows, uint64_t row);
+uint64_t lance_rows_number(const LanceRows *rows, uint64_t address); /* UINT64_MAX: no such row */
+/* A value of fixed width in whole bytes; NULL for a null. */
+const void *lance_rows_value(const LanceRows *rows, size_t column, uint64_t row);
+Str lance_rows_text(const LanceRows *rows, size_t column, uint64_t row); /* empty for a null */
+size_t lance_rows_bytes(const LanceRows *rows); /* of memory, mapped files left out */
+
 /* Changes. Each is one version, durable when it returns true, made on the latest version whatever
  * others committed meanwhile; the table then stands at it. A batch has every column, in the order
  * of the schema. */
@@ -140,6 +155,9 @@ bool lance_writer_open(LanceTable *table, LanceWriter **out, Err *err);
 bool lance_writer_add(LanceWriter *writer, const LanceBatch *rows, Err *err);
 bool lance_writer_commit(LanceWriter *writer, Err *err);
 void lance_writer_close(LanceWriter **writer); /* not committed: no trace */
+
+/* In the place of all rows that there are, in one version. */
+bool lance_writer_replace(LanceWriter *writer, Err *err);
 
 typedef struct LanceCompactOptions {
     uint64_t rows_max;        /* of a fragment that is made; 0: 1,048,576 */
@@ -210,11 +228,21 @@ typedef struct LanceVectorIndexOptions {
     uint32_t iterations_max; /* of k-means; 0: 50 */
     int threads;             /* 0: every processor */
 } LanceVectorIndexOptions;
+/* What is 0 among them, as it will be for so many rows; sub_vectors to a divisor of the dimension
+ * that is not more than it is. */
+void lance_index_defaults(uint64_t rows, size_t dimension, LanceVectorIndexOptions *options);
 /* IVF_PQ of the rows that are there, in place of the column's index of that name (`<column>_idx`).
- * Vectors that are null, not finite, or of length 0 (cosine) are not indexed. LH_INVALID names an
- * option that cannot be; LH_IMPOSSIBLE "lance_nothing_to_index"; LH_CANCELLED. */
+ * VectorColumn that are null, not finite, or of length 0 (cosine) are not indexed. LH_INVALID names
+ * an option that cannot be; LH_IMPOSSIBLE "lance_nothing_to_index"; LH_CANCELLED. */
 bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
                          const LanceWatch *watch, Err *err);
+
+/* The same for trying out: nothing is written, and this handle alone searches by it, at the version
+ * that it stands at now. */
+bool lance_try_index(LanceTable *table, const LanceVectorIndexOptions *options,
+                     const LanceWatch *watch, Err *err);
+/* How many partitions a search looks at that names no number. */
+uint32_t lance_nprobes_default(uint32_t partitions);
 
 typedef struct LanceSearchOptions {
     Str column;

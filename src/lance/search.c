@@ -79,7 +79,7 @@ static bool fragment_compare(Search *search, const VectorFragment *fragment, Err
         OWNED(arena_close) Arena arena = {0};
         LanceColumn column;
         size_t count = (size_t)MIN((uint64_t)READ_ROWS, fragment->rows - at);
-        if (!vectors_read(fragment, at, count, &arena, &column, err)) return false;
+        if (!vector_column_read(fragment, at, count, &arena, &column, err)) return false;
         const float *values = column.values;
         for (size_t i = 0; i < count; i++) {
             uint64_t address = fragment->id << 32 | (at + i);
@@ -93,12 +93,12 @@ static bool fragment_compare(Search *search, const VectorFragment *fragment, Err
 }
 
 static bool row_compare(Search *search, uint64_t address, Arena *arena, Err *err) {
-    const Vectors *vectors = search->view->vectors;
-    const VectorFragment *fragment = vectors_fragment(vectors, address >> 32);
+    const VectorColumn *vectors = search->view->vectors;
+    const VectorFragment *fragment = vector_column_fragment(vectors, address >> 32);
     const float *vector;
     uint64_t offset = address & UINT32_MAX;
     if (!fragment || offset >= fragment->rows || set_has(fragment->deleted, offset)) return true;
-    if (!vectors_row(vectors, fragment, offset, arena, &vector, err)) return false;
+    if (!vector_column_row(vectors, fragment, offset, arena, &vector, err)) return false;
     if (vector) best_add(search, address, distance_to(search, vector));
     return true;
 }
@@ -124,9 +124,13 @@ static bool uncovered_compare(Search *search, bool all, Err *err) {
 
 /* Candidates. */
 
+uint32_t lance_nprobes_default(uint32_t partitions) {
+    return MAX((uint32_t)PROBES_LEAST, partitions / PROBES_SHARE);
+}
+
 static size_t probes_of(const Search *search, const IvfSegment *segment) {
-    size_t usual = MAX((size_t)PROBES_LEAST, segment->model.partitions / PROBES_SHARE);
-    return search->options->nprobes ? search->options->nprobes : usual;
+    return search->options->nprobes ? search->options->nprobes
+                                    : lance_nprobes_default((uint32_t)segment->model.partitions);
 }
 
 static void segments_scan(Search *search, Nearest *candidates) {
@@ -173,12 +177,13 @@ static void candidates_by_code(Search *search, const Nearest *candidates) {
 
 /* A vector's first lines are asked for while the one before is compared; its others come by
  * themselves. */
-static void vector_prefetch(const Vectors *vectors, uint64_t address, Arena *arena) {
-    const VectorFragment *fragment = vectors_fragment(vectors, address >> 32);
+static void vector_prefetch(const VectorColumn *vectors, uint64_t address, Arena *arena) {
+    const VectorFragment *fragment = vector_column_fragment(vectors, address >> 32);
     const float *vector;
     Err ignored = {0};
     if (!fragment || !fragment->run_count || !fragment->runs[0].data) return;
-    if (!vectors_row(vectors, fragment, address & UINT32_MAX, arena, &vector, &ignored) || !vector)
+    if (!vector_column_row(vectors, fragment, address & UINT32_MAX, arena, &vector, &ignored) ||
+        !vector)
         return;
     for (size_t at = 0; at < PREFETCH_BYTES; at += 64)
         __builtin_prefetch((const char *)vector + at);

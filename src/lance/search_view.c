@@ -9,7 +9,7 @@ void search_view_release(SearchView **out) {
     *out = NULL;
     if (!view || __atomic_sub_fetch(&view->holders, 1, __ATOMIC_ACQ_REL) > 0) return;
     for (size_t i = 0; i < view->segment_count; i++) segment_release(&view->segments[i]);
-    vectors_close(&view->vectors);
+    vector_column_close(&view->vectors);
     free(view->segments);
     free(view->owner);
     free(view);
@@ -79,8 +79,8 @@ static bool segment_add(SearchView *view, const SearchView *before, const LanceI
     return true;
 }
 
-/* A segment whose rows are as many as its fragments have left holds no row that is gone. Vectors
- * that were not indexed, null ones, make it say less than it might. */
+/* A segment whose rows are as many as its fragments have left holds no row that is gone.
+ * VectorColumn that were not indexed, null ones, make it say less than it might. */
 static void rows_count(SearchView *view) {
     uint64_t physical = 0;
     for (size_t i = 0; i < view->segment_count; i++) view->rows_indexed += view->segments[i]->rows;
@@ -98,7 +98,7 @@ static bool view_make(LanceTable *table, Str column, const SearchView *before, S
     OWNED(search_view_release) SearchView *view = calloc(1, sizeof *view);
     if (!view) abort();
     view->holders = 1;
-    if (!vectors_open(table, column, &view->vectors, err)) return false;
+    if (!vector_column_open(table, column, &view->vectors, err)) return false;
     size_t fragments = view->vectors->fragment_count;
     view->owner = malloc((fragments + 1) * sizeof *view->owner);
     if (!view->owner) abort();
@@ -118,17 +118,48 @@ static bool view_make(LanceTable *table, Str column, const SearchView *before, S
     return true;
 }
 
+static void view_put(SearchCache *cache, SearchView *view);
+
+void search_view_try(LanceTable *table, const VectorColumn *vectors, IvfSegment *segment) {
+    SearchView *view = calloc(1, sizeof *view);
+    Err ignored = {0};
+    if (!view) abort();
+    view->holders = 1;
+    view->tried = true;
+    /* It was open a moment ago, by the same files: it opens again. */
+    if (!vector_column_open_at(table, vectors->snapshot, vectors->field->name, &view->vectors,
+                               &ignored)) {
+        search_view_release(&view);
+        return;
+    }
+    view->owner = calloc(view->vectors->fragment_count + 1, sizeof *view->owner);
+    view->segments = malloc(sizeof *view->segments);
+    if (!view->owner || !view->segments) abort();
+    view->segments[view->segment_count++] = segment_hold(segment);
+    rows_count(view);
+    view_put(table_search_cache(table), view);
+}
+
 static SearchView **view_place(SearchCache *cache, Str column) {
     SearchView **at = &cache->views;
     while (*at && !str_equal((*at)->vectors->field->name, column)) at = &(*at)->next;
     return at;
 }
 
+static void view_put(SearchCache *cache, SearchView *view) {
+    pthread_mutex_lock(&cache->lock);
+    SearchView **place = view_place(cache, view->vectors->field->name), *before = *place;
+    view->next = before ? before->next : NULL;
+    *place = view;
+    search_view_release(&before);
+    pthread_mutex_unlock(&cache->lock);
+}
+
 static bool view_refresh(LanceTable *table, Str column, SearchView **out, Err *err) {
     SearchView **place = view_place(table_search_cache(table), column), *before = *place;
     SearchView *made = NULL;
     OWNED(snapshot_release) Snapshot *now = table_snapshot(table);
-    if (!before || before->vectors->snapshot != now) {
+    if (!before || (!before->tried && before->vectors->snapshot != now)) {
         if (!view_make(table, column, before, &made, err)) return false;
         made->next = before ? before->next : NULL;
         *place = made;

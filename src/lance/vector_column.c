@@ -1,5 +1,5 @@
 /* The vectors of a column: see vectors.h. */
-#include "lance/vectors.h"
+#include "lance/vector_column.h"
 #include "lance/pq_kernels.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ static bool column_check(const LanceField *field, Err *err) {
 
 /* Runs follow the pages of the file. What does not lie plainly is one run to the fragment's end:
  * asking page by page would read each of them. */
-static void runs_find(Vectors *vectors, VectorFragment *fragment) {
+static void runs_find(VectorColumn *vectors, VectorFragment *fragment) {
     const LanceFile *file = fragment->columns.files[0];
     size_t cap = 0;
     for (uint64_t at = 0, rows; at < fragment->rows; at += rows) {
@@ -33,7 +33,7 @@ static void runs_find(Vectors *vectors, VectorFragment *fragment) {
     }
 }
 
-static bool fragment_open(Vectors *vectors, size_t place, uint64_t base, Err *err) {
+static bool fragment_open(VectorColumn *vectors, size_t place, uint64_t base, Err *err) {
     const Fragment *entry = &snapshot_manifest(vectors->snapshot)->fragments[place];
     VectorFragment *fragment = &vectors->fragments[place];
     *fragment = (VectorFragment){.id = entry->id, .rows = entry->physical_rows, .base = base};
@@ -46,13 +46,14 @@ static bool fragment_open(Vectors *vectors, size_t place, uint64_t base, Err *er
     return true;
 }
 
-bool vectors_open(LanceTable *table, Str column, Vectors **out, Err *err) {
+bool vector_column_open(LanceTable *table, Str column, VectorColumn **out, Err *err) {
     OWNED(snapshot_release) Snapshot *snapshot = table_snapshot(table);
-    return vectors_open_at(table, snapshot, column, out, err);
+    return vector_column_open_at(table, snapshot, column, out, err);
 }
 
-bool vectors_open_at(LanceTable *table, Snapshot *snapshot, Str column, Vectors **out, Err *err) {
-    OWNED(vectors_close) Vectors *vectors = calloc(1, sizeof *vectors);
+bool vector_column_open_at(LanceTable *table, Snapshot *snapshot, Str column, VectorColumn **out,
+                           Err *err) {
+    OWNED(vector_column_close) VectorColumn *vectors = calloc(1, sizeof *vectors);
     const LanceField **fields;
     if (!vectors) abort();
     vectors->table = table;
@@ -72,8 +73,8 @@ bool vectors_open_at(LanceTable *table, Snapshot *snapshot, Str column, Vectors 
     return true;
 }
 
-void vectors_close(Vectors **out) {
-    Vectors *vectors = *out;
+void vector_column_close(VectorColumn **out) {
+    VectorColumn *vectors = *out;
     if (!vectors) return;
     for (size_t i = 0; i < vectors->fragment_count; i++)
         fragment_columns_close(&vectors->fragments[i].columns);
@@ -83,7 +84,7 @@ void vectors_close(Vectors **out) {
     *out = NULL;
 }
 
-const VectorFragment *vectors_fragment(const Vectors *vectors, uint64_t id) {
+const VectorFragment *vector_column_fragment(const VectorColumn *vectors, uint64_t id) {
     size_t low = 0, high = vectors->fragment_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -110,18 +111,18 @@ static const float *row_in_place(const VectorFragment *fragment, uint64_t offset
     return run->data ? run->data + (offset - run->first) * dimension : NULL;
 }
 
-bool vectors_row(const Vectors *vectors, const VectorFragment *fragment, uint64_t offset,
-                 Arena *arena, const float **out, Err *err) {
+bool vector_column_row(const VectorColumn *vectors, const VectorFragment *fragment, uint64_t offset,
+                       Arena *arena, const float **out, Err *err) {
     LanceColumn column;
     *out = row_in_place(fragment, offset, vectors->dimension);
     if (*out) return true;
-    if (!vectors_read(fragment, offset, 1, arena, &column, err)) return false;
+    if (!vector_column_read(fragment, offset, 1, arena, &column, err)) return false;
     *out = vector_is_null(&column, 0, vectors->dimension) ? NULL : column.values;
     return true;
 }
 
-bool vectors_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
-                  LanceColumn *column, Err *err) {
+bool vector_column_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
+                        LanceColumn *column, Err *err) {
     return fragment_columns_read(&fragment->columns, from, count, arena, column, err);
 }
 

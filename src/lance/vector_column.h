@@ -19,7 +19,7 @@ typedef struct VectorFragment {
     size_t run_count;
 } VectorFragment;
 
-typedef struct Vectors {
+typedef struct VectorColumn {
     LanceTable *table;
     Snapshot *snapshot;
     const LanceField *field;
@@ -28,20 +28,22 @@ typedef struct Vectors {
     size_t fragment_count;
     uint64_t rows; /* deleted ones too */
     Arena arena;
-} Vectors;
+} VectorColumn;
 
 /* LH_INVALID when the column is not of vectors of 32-bit floats. */
-bool vectors_open(LanceTable *table, Str column, Vectors **out, Err *err);
+bool vector_column_open(LanceTable *table, Str column, VectorColumn **out, Err *err);
 /* At a version that the caller holds. */
-bool vectors_open_at(LanceTable *table, Snapshot *snapshot, Str column, Vectors **out, Err *err);
-void vectors_close(Vectors **vectors);
-const VectorFragment *vectors_fragment(const Vectors *vectors, uint64_t id); /* NULL: none */
+bool vector_column_open_at(LanceTable *table, Snapshot *snapshot, Str column, VectorColumn **out,
+                           Err *err);
+void vector_column_close(VectorColumn **vectors);
+const VectorFragment *vector_column_fragment(const VectorColumn *vectors,
+                                             uint64_t id); /* NULL: none */
 /* Of a row that is not deleted; *out NULL: it has none. It points into the file or the arena. */
-bool vectors_row(const Vectors *vectors, const VectorFragment *fragment, uint64_t offset,
-                 Arena *arena, const float **out, Err *err);
+bool vector_column_row(const VectorColumn *vectors, const VectorFragment *fragment, uint64_t offset,
+                       Arena *arena, const float **out, Err *err);
 /* `count` rows from `from` on, `dimension` floats each; *column says which are null. */
-bool vectors_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
-                  LanceColumn *column, Err *err);
+bool vector_column_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
+                        LanceColumn *column, Err *err);
 bool vector_is_null(const LanceColumn *column, size_t row, size_t dimension);
 /* Whether a vector can be compared: finite, and for the cosine not of length 0. */
 bool vector_is_sound(const float *vector, size_t dimension, LanceMetric metric);
