@@ -1,6 +1,7 @@
 /* The registry: which indexes there are, found at start in every bucket by
  * vectors/<index>/meta.json and kept behind a read-write lock. */
 #include "vector/indexes.h"
+#include "vector/index_lance.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,10 @@ static bool open_embedder(IndexEntry *entry, Err *err) {
     return true;
 }
 
+static bool is_lance(const IndexMeta *meta) {
+    return str_is(meta->vector_backend, "lance");
+}
+
 static bool open_text(Store *store, IndexEntry *entry, Err *err) {
     OWNED(local_file_close) LocalFile *file = NULL;
     Str key = meta_text_key(&entry->meta, &entry->arena);
@@ -43,16 +48,21 @@ static bool open_text(Store *store, IndexEntry *entry, Err *err) {
     if (!store_local_file(store, key, LOCAL_WHOLE, true, &file, err) ||
         !text_index_open(local_file_path(file), &entry->text, err))
         return false;
-    return text_index_rows(entry->text) == entry->index->count ||
-           err_set(err, LH_CORRUPT, "the text index has other rows than the index");
+    /* Rows that were appended to a Lance table since have no words yet. */
+    size_t rows = text_index_rows(entry->text);
+    bool same = is_lance(&entry->meta) ? rows <= entry->index->count : rows == entry->index->count;
+    return same || err_set(err, LH_CORRUPT, "the text index has other rows than the index");
 }
 
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
     Str key = meta_build_key(&entry->meta, &entry->arena);
-    return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
-           store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
+    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    if (is_lance(&entry->meta))
+        return index_lance_open(bucket_store(bucket), &entry->meta, &entry->index, err) &&
+               open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);
+    return store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
            index_hnsw_open(local_file_path(file), &entry->index, err) &&
            open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);
 }

@@ -130,6 +130,13 @@ static bool make_build(Change *change, Err *err) {
                             .cancelled = watch.cancelled,
                             .context = watch.context};
     int64_t started = clock_us();
+    if (index->ops->commit) {
+        uint64_t version;
+        if (!index->ops->commit(index, &rewrite, &version, err)) return false;
+        change->meta.build = arena_print(&change->arena, "%llu", (unsigned long long)version);
+        change->meta.build_ms = (clock_us() - started) / 1000;
+        return true;
+    }
     if (!store_staging(bucket_store(change->bucket), change->staged, err) ||
         !index->ops->rewrite(index, &rewrite, err))
         return false;

@@ -18,9 +18,10 @@ typedef struct Indexes Indexes;
 typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defaults and limits */
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
         metric;
-    const Json *chunk; /* {"size","overlap"} */
-    int64_t m, ef_construction;
-    bool embed_pii; /* also a column that holds personal data */
+    const Json *chunk;               /* {"size","overlap"} */
+    int64_t m, ef_construction;      /* backend "parquet" */
+    int64_t partitions, sub_vectors; /* backend "lance"; 0: by the number of rows, the dimension */
+    bool embed_pii;                  /* also a column that holds personal data */
 } IndexSpec;
 extern const Option index_options[];
 
@@ -53,7 +54,7 @@ typedef struct Search { /* POST /vectors/search */
     const Json *vector;
     const float *floats; /* a raw body instead of `vector` */
     size_t float_count;
-    int64_t k, ef, per_document; /* ef 0: the index's own */
+    int64_t k, ef, nprobes, refine, per_document; /* ef, nprobes, refine 0: the index's own */
     bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
