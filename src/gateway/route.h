@@ -87,6 +87,8 @@ Handler query_run;
 Handler ingest_body, ingest_db, ingest_mysql;
 Handler ai_embed, openai_embed, openai_models;
 Handler index_list, index_get, index_post, index_delete, index_post_refresh, vector_search;
+Handler lance_post_search, lance_get_doc, lance_get_stats, lance_post_append, lance_post_index,
+    lance_post_migrate;
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
 Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
@@ -95,4 +97,4 @@ Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], force_query[], search_query[], rescue_query[],
-    promote_body[];
+    promote_body[], lance_search_body[], lance_append_body[];

@@ -242,7 +242,7 @@ bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *optio
 bool lance_try_index(LanceTable *table, const LanceVectorIndexOptions *options,
                      const LanceWatch *watch, Err *err);
 /* How many partitions a search looks at that names no number. */
-uint32_t lance_nprobes_default(uint32_t partitions);
+uint32_t lance_nprobes_default(uint64_t rows, uint32_t partitions);
 
 typedef struct LanceSearchOptions {
     Str column;

@@ -11,7 +11,8 @@
 #define READ_ROWS 1024
 #define FEW_ALLOWED 4096 /* so few rows are compared faster than codes are looked at for them */
 #define PROBES_LEAST 10
-#define PROBES_SHARE 16 /* one partition of so many */
+#define PROBES_SHARE 16 /* one partition of so many, at least */
+#define PROBED_ROWS 16384
 #define PREFETCH_BYTES 512
 
 typedef struct Search {
@@ -124,13 +125,18 @@ static bool uncovered_compare(Search *search, bool all, Err *err) {
 
 /* Candidates. */
 
-uint32_t lance_nprobes_default(uint32_t partitions) {
-    return MAX((uint32_t)PROBES_LEAST, partitions / PROBES_SHARE);
+/* Codes of PROBED_ROWS rows are looked at in about 30 us: below that a search looks at all, which
+ * costs little and finds what lies far from every centroid, as a rare word does. */
+uint32_t lance_nprobes_default(uint64_t rows, uint32_t partitions) {
+    double few = (double)PROBED_ROWS / (double)MAX(rows, (uint64_t)1) * partitions;
+    uint32_t enough = few < partitions ? (uint32_t)ceil(few) : partitions;
+    return MAX(enough, MAX((uint32_t)PROBES_LEAST, partitions / PROBES_SHARE));
 }
 
 static size_t probes_of(const Search *search, const IvfSegment *segment) {
-    return search->options->nprobes ? search->options->nprobes
-                                    : lance_nprobes_default((uint32_t)segment->model.partitions);
+    return search->options->nprobes
+               ? search->options->nprobes
+               : lance_nprobes_default(segment->rows, (uint32_t)segment->model.partitions);
 }
 
 static void segments_scan(Search *search, Nearest *candidates) {

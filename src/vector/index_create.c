@@ -5,6 +5,7 @@
  * Memory is bounded by a batch of rows plus graph_build_bytes; vectors and
  * texts go to files as they come. */
 #include "vector/build.h"
+#include "vector/index_lance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,7 @@ static bool publish(Build *b, Err *err) {
     if (!ok) return false;
     indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta));
     if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
+    if (lance) lance_docs_tidy(store, meta_lance_key(&b->meta, &b->arena));
     return true;
 }
 

@@ -264,7 +264,14 @@ static bool lance_index_variant(const Index *index, const IndexRewrite *rewrite,
     return true;
 }
 
-/* Of the latest version, whoever made it. */
+bool index_lance_behind(const Index *index, LanceTable *latest) {
+    LanceInfo now, then;
+    lance_info(latest, &now);
+    lance_info(((const LanceIndexed *)index)->table, &then);
+    return now.version != then.version;
+}
+
+/* Rows that others changed need words of their own too: see index_lance_index. */
 static bool lance_index_commit(const Index *index, const IndexRewrite *rewrite, uint64_t *version,
                                Err *err) {
     OWNED(lance_close) LanceTable *table = NULL;
@@ -273,6 +280,11 @@ static bool lance_index_commit(const Index *index, const IndexRewrite *rewrite, 
     LanceWatch watch = {.cancelled = rewrite->cancelled, .context = rewrite->context};
     LanceInfo info;
     if (!lance_open(lance->store, lance->key, 0, &table, err)) return false;
+    if (index_lance_behind(index, table))
+        return err_code(err, LH_CONFLICT, "table_changed",
+                        "another program has changed '%.*s': POST /vectors/lance/index takes its "
+                        "rows in",
+                        SHOW(lance->key));
     if (index->count > 0 && !lance_index_vectors(table, &options, &watch, err)) return false;
     lance_info(table, &info);
     *version = info.version;

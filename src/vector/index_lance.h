@@ -13,6 +13,8 @@
 bool index_lance_open(Store *store, const IndexMeta *meta, Index **out, Err *err);
 /* The table of an index of this backend, at the index's version; NULL for one of another. */
 LanceTable *index_lance_table(const Index *index);
+/* Whether others have made versions since. */
+bool index_lance_behind(const Index *index, LanceTable *latest);
 LanceMetric lance_metric_of(Metric metric);
 
 /* Makes the table, or takes the one that is there: rows are added to a writer, and in the end
@@ -36,4 +38,7 @@ void lance_docs_close(LanceDocs *docs);
 /* Both indexes of a table whose rows are there. */
 bool lance_docs_index(LanceTable *table, Metric metric, IndexConfig *config,
                       const LanceVectorIndexOptions *more, const LanceWatch *watch, Err *err);
+/* Removes versions that are no longer searched, but those of the last minutes, whose readers may
+ * not have ended. What fails is said in the log. */
+void lance_docs_tidy(Store *store, Str key);
 int64_t lance_docs_bytes(LanceTable *table);

@@ -50,8 +50,15 @@ static bool open_text(Store *store, IndexEntry *entry, Err *err) {
         return false;
     /* Rows that were appended to a Lance table since have no words yet. */
     size_t rows = text_index_rows(entry->text);
-    bool same = is_lance(&entry->meta) ? rows <= entry->index->count : rows == entry->index->count;
-    return same || err_set(err, LH_CORRUPT, "the text index has other rows than the index");
+    if (is_lance(&entry->meta) && rows > entry->index->count) {
+        log_warn("index '%.*s': rows of docs.lance are gone: its words are not searched until "
+                 "/vectors/lance/index builds them anew",
+                 SHOW(entry->meta.index));
+        text_index_close(&entry->text);
+        return true;
+    }
+    return is_lance(&entry->meta) || rows == entry->index->count ||
+           err_set(err, LH_CORRUPT, "the text index has other rows than the index");
 }
 
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
@@ -59,6 +66,10 @@ static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
     Str key = meta_build_key(&entry->meta, &entry->arena);
     if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    entry->rows = is_lance(&entry->meta)
+                      ? arena_print(&entry->arena, "%.*s+%lld", SHOW(entry->meta.vectors),
+                                    (long long)entry->meta.rows)
+                      : (Str){0};
     if (is_lance(&entry->meta))
         return index_lance_open(bucket_store(bucket), &entry->meta, &entry->index, err) &&
                open_text(bucket_store(bucket), entry, err) && open_embedder(entry, err);

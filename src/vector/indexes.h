@@ -19,6 +19,7 @@ typedef struct IndexEntry {
     atomic_int holders;
     Arena arena; /* of meta */
     IndexMeta meta;
+    Str rows;           /* backend "lance", which is appended to: what index_rows says */
     Index *index;       /* NULL: broken */
     TextIndex *text;    /* NULL: the index has no texts */
     Embedder *embedder; /* with the index's statistics; NULL without a text column */
@@ -63,7 +64,7 @@ IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
 void indexes_publish(Indexes *indexes, IndexEntry *entry); /* takes it, replacing one of its name */
 /* Names the rows that the entry holds: another configuration leaves it, other rows change it. */
 static inline Str index_rows(const IndexEntry *entry) {
-    return entry->meta.vectors;
+    return entry->rows.len ? entry->rows : entry->meta.vectors;
 }
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#define KEEP_VERSIONS_MS (10 * 60 * 1000)
+#define KEEP_ORPHANS_MS (24 * 3600 * 1000)
+
 static bool docs_same_schema(LanceTable *table, size_t dimensions) {
     static const char *const names[] = {"doc_id", "chunk", "text", "vector"};
     OWNED(arena_close) Arena arena = {0};
@@ -103,7 +106,7 @@ bool lance_docs_index(LanceTable *table, Metric metric, IndexConfig *config,
     lance_index_defaults(info.rows, schema.fields[3].type.dimension, &options);
     config->partitions = options.partitions;
     config->sub_vectors = options.sub_vectors;
-    if (!config->nprobes) config->nprobes = lance_nprobes_default(options.partitions);
+    if (!config->nprobes) config->nprobes = lance_nprobes_default(info.rows, options.partitions);
     if (!config->refine) config->refine = 10;
     if (info.rows >= LANCE_ROWS_INDEXED && !lance_index_vectors(table, &options, watch, err) &&
         !str_is(str_from(err_word(err)), "lance_nothing_to_index"))
@@ -126,6 +129,16 @@ bool lance_docs_finish(LanceDocs *docs, Metric metric, IndexConfig *config, cons
 void lance_docs_close(LanceDocs *docs) {
     lance_writer_close(&docs->writer);
     lance_close(&docs->table);
+}
+
+void lance_docs_tidy(Store *store, Str key) {
+    OWNED(lance_close) LanceTable *table = NULL;
+    LanceCleaned cleaned;
+    Err err = {0};
+    int64_t now = clock_now_ms();
+    if (!lance_open(store, key, 0, &table, &err) ||
+        !lance_cleanup(table, now - KEEP_VERSIONS_MS, now - KEEP_ORPHANS_MS, &cleaned, &err))
+        log_warn("'%.*s' keeps versions that nobody needs: %s", SHOW(key), err.message);
 }
 
 int64_t lance_docs_bytes(LanceTable *table) {

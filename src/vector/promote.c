@@ -2,6 +2,7 @@
  * the condition that nobody changed it meanwhile; promotions.log keeps what was before, one record
  * for each state that was in force or about to be. The first promotion also records the state that
  * the index was created in, so that a rollback has somewhere to go. */
+#include "vector/index_lance.h"
 #include "vector/trial.h"
 
 #include <math.h>
@@ -190,7 +191,9 @@ static bool put_in_force(Change *change, Err *err) {
     change->meta.promotion = change->next.number;
     if (!index_swap_meta(bucket_store(change->bucket), old, &change->meta, err)) return false;
     indexes_publish(change->indexes, index_entry_open(change->indexes, &change->meta));
-    if (rebuilt)
+    if (rebuilt && change->entry->index->ops->commit)
+        lance_docs_tidy(bucket_store(change->bucket), meta_lance_key(old, &change->arena));
+    else if (rebuilt)
         store_remove(bucket_store(change->bucket), meta_build_key(old, &change->arena), &ignored);
     return true;
 }

@@ -65,6 +65,23 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
 
 bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
 
+/* /vectors/lance/...: what only indexes of backend "lance" can. LH_CONFLICT "wrong_backend" for
+ * others. */
+typedef struct LanceIndexSpec {
+    int64_t num_partitions, num_sub_vectors, num_bits, max_iters; /* 0: as it was, or the default */
+} LanceIndexSpec;
+extern const Option lance_index_options[];
+bool index_lance_check(Indexes *indexes, Str index, Err *err);
+bool index_lance_stats(Indexes *indexes, Str index, Text *result, Err *err);
+/* LH_MISSING "document_not_found". */
+bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err *err);
+/* `rows`: [{"doc_id","text","vector"?}]. One version more, nothing is written anew. */
+bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err);
+/* Jobs: both indexes built anew; an index of backend "parquet" made one of this. */
+bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, Job *job,
+                       Text *result, Err *err);
+bool index_lance_migrate(Indexes *indexes, Str index, Job *job, Text *result, Err *err);
+
 /* PUT /vectors/evals/{idx}/{name} and its siblings. */
 typedef struct EvalSpec {
     const Json *queries;
