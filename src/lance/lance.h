@@ -194,7 +194,8 @@ bool lance_cleanup(LanceTable *table, int64_t before_ms, int64_t orphans_before_
  * fragments that were there when it was built; rows that came later, or that compaction moved, are
  * found all the same, by looking at each of them. */
 
-/* Long work, watched: either function may be NULL. Both are called by the thread that called. */
+/* Long work, watched: either function may be NULL. Any thread of the work
+ * calls them, one at a time. */
 typedef struct LanceWatch {
     bool (*cancelled)(void *context);
     void (*progress)(void *context, double share); /* 0 to 1 */
