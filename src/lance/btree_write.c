@@ -85,12 +85,12 @@ static bool data_pages_write(LanceFileWriter *writer, const BtreeRows *rows, Err
 
 static bool data_write(LanceTable *table, const BtreeRows *rows, Arena *arena,
                        const LanceIndex *index, uint64_t *size, Err *err) {
-    OWNED(lance_file_discard) LanceFileWriter *writer = NULL;
     LanceField fields[] = {
         {.name = STR("values"), .type = rows->type, .nullable = true,                 .id = 0},
         {.name = STR("ids"),                     .type = lance_type(STR("uint64")),                      .id = 1},
     };
     LanceSchema schema = {fields, COUNT(fields)};
+    OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(BTREE_DATA_NAME), arena);
     return lance_file_create(table_store(table), key, &schema, &writer, err) &&
            data_pages_write(writer, rows, err) && lance_file_finish(writer, size, NULL, err);
@@ -141,7 +141,6 @@ static bool lookup_fill(LanceFileWriter *writer, const BtreeRows *rows, Arena *a
 
 static bool lookup_write(LanceTable *table, const BtreeRows *rows, Arena *arena,
                          const LanceIndex *index, uint64_t *size, Err *err) {
-    OWNED(lance_file_discard) LanceFileWriter *writer = NULL;
     LanceType number = lance_type(STR("uint32"));
     LanceField fields[] = {
         {.name = STR("min"), .type = rows->type, .nullable = true,       .id = 0},
@@ -150,6 +149,7 @@ static bool lookup_write(LanceTable *table, const BtreeRows *rows, Arena *arena,
         {.name = STR("page_idx"),           .type = number, .id = 3},
     };
     LanceSchema schema = {fields, COUNT(fields)};
+    OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(BTREE_LOOKUP_NAME), arena);
     return lance_file_create(table_store(table), key, &schema, &writer, err) &&
            lookup_fill(writer, rows, arena, size, err);

@@ -49,9 +49,9 @@ static bool index_file_fill(LanceFileWriter *writer, const IvfModel *model, Aren
 
 static bool index_file_write(LanceTable *table, const IvfModel *model, Arena *arena,
                              const LanceIndex *index, uint64_t *size, Err *err) {
-    OWNED(lance_file_discard) LanceFileWriter *writer = NULL;
     LanceField marker = {.name = STR("__flat_marker"), .type = lance_type(STR("uint64"))};
     LanceSchema schema = {&marker, 1};
+    OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(IVF_INDEX_NAME), arena);
     return lance_file_create(table_store(table), key, &schema, &writer, err) &&
            index_file_fill(writer, model, arena, size, err);
@@ -140,13 +140,13 @@ static bool buffers_write(LanceFileWriter *writer, const IvfModel *model, const 
 
 static bool auxiliary_file_write(LanceTable *table, const IvfModel *model, const IvfCodes *codes,
                                  Arena *arena, const LanceIndex *index, uint64_t *size, Err *err) {
-    OWNED(lance_file_discard) LanceFileWriter *writer = NULL;
     Str code_type = arena_print(arena, "fixed_size_list:uint8:%zu", ivf_code_bytes(model));
     LanceField fields[] = {
         {.name = STR("_rowid"),    .type = lance_type(STR("uint64")), .nullable = true, .id = 0},
         {.name = STR("__pq_code"), .type = lance_type(code_type),     .nullable = true, .id = 1},
     };
     LanceSchema schema = {fields, COUNT(fields)};
+    OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(IVF_AUXILIARY_NAME), arena);
     Sorted sorted = sort_by_partition(model, codes, arena);
     uint32_t words;
