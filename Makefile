@@ -64,6 +64,9 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/liblakehouse.a
 
 $(BUILD)/obj/vector/kernels_%.c.o: FLAGS += -O3 -ffast-math
 $(BUILD)/obj/vector/graph_%.c.o: FLAGS += -O3
+$(BUILD)/obj/lance/pq_kernels_%.c.o: FLAGS += -O3 -ffast-math
+$(BUILD)/obj/lance/pq_kernels_avx2.c.o: FLAGS += -march=haswell
+$(BUILD)/obj/lance/pq_kernels_avx512.c.o: FLAGS += -march=icelake-server
 $(BUILD)/obj/vector/kernels_avx2.c.o: FLAGS += -march=haswell
 $(BUILD)/obj/vector/kernels_avx512.c.o: FLAGS += -march=icelake-server
 $(BUILD)/obj/tests/%.o: tests/%.c ; $(Q)mkdir -p $(@D) && echo "  CC  $<" && $(CC) $(CFLAGS) -Itests -MMD -MP -c $< -o $@

@@ -92,6 +92,8 @@ Handler ai_generate_post, openai_chat, openai_models, admin_unload, admin_preloa
 Handler index_list, index_get, index_post, index_delete, index_patch, index_post_refresh,
     vector_search;
 Handler index_put_rows, index_delete_rows, index_post_compact;
+Handler lance_post_search, lance_get_doc, lance_get_stats, lance_post_append, lance_post_index,
+    lance_post_migrate; /* _lance */
 Handler eval_list, eval_get, eval_put, eval_delete, trial_list, trial_post, autotune_post;
 Handler agent_status, agent_post_enqueue, agent_post_pause, agent_post_resume;
 Handler profile_list, profile_get, profile_put_route, profile_delete, profile_active,
@@ -102,4 +104,5 @@ Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
-    force_query[], search_query[], rescue_query[], move_body[], promote_body[];
+    force_query[], search_query[], rescue_query[], move_body[], promote_body[],
+    lance_search_body[], lance_append_body[];

@@ -50,6 +50,12 @@ bool lance_file_buffer(const LanceFile *file, uint32_t number, Arena *arena, Byt
  * else into the arena. */
 bool lance_file_read(const LanceFile *file, size_t column, const LanceType *type, uint64_t from,
                      size_t count, Arena *arena, LanceColumn *out, Err *err);
+/* From `from` to the end of its page: what one read can hand out without copying. */
+uint64_t lance_file_page_rows(const LanceFile *file, size_t column, uint64_t from);
+/* Where the values of fixed width of row `from` lie in a mapped file, and how many rows lie there
+ * one after the other without a null among them. NULL: they must be read. */
+const void *lance_file_place(const LanceFile *file, size_t column, const LanceType *type,
+                             uint64_t from, uint64_t *rows);
 void lance_file_version(const LanceFile *file, uint32_t *major, uint32_t *minor); /* 2, 0 */
 /* A line a page: what it is encoded as. */
 bool lance_file_describe(const LanceFile *file, Text *out, Err *err);

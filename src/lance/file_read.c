@@ -332,6 +332,33 @@ bool lance_file_read(const LanceFile *file, size_t column, const LanceType *type
     return true;
 }
 
+uint64_t lance_file_page_rows(const LanceFile *file, size_t column, uint64_t from) {
+    if (column >= file->footer.columns || from >= file->columns[column].rows) return 0;
+    const Page *page = &file->columns[column].pages[page_of(&file->columns[column], from)];
+    return page->first_row + page->rows - from;
+}
+
+/* One row tells how its page is kept; the page's other rows are kept the same way. */
+const void *lance_file_place(const LanceFile *file, size_t column, const LanceType *type,
+                             uint64_t from, uint64_t *rows) {
+    OWNED(arena_close) Arena arena = {0};
+    LanceColumn one, all;
+    Err ignored = {0};
+    uint32_t width = type_row_bytes(type);
+    if (column >= file->footer.columns || !width) return NULL;
+    const ColumnPages *pages = &file->columns[column];
+    if (from >= pages->rows) return NULL;
+    const Page *page = &pages->pages[page_of(pages, from)];
+    uint64_t count = MIN(page->first_row + page->rows - from, (uint64_t)LANCE_BUFFER_MAX / width);
+    if (!lance_file_read(file, column, type, from, 1, &arena, &one, &ignored) ||
+        !source_holds(file->source, one.values) ||
+        !lance_file_read(file, column, type, from, (size_t)count, &arena, &all, &ignored) ||
+        all.values != one.values || all.validity || all.items)
+        return NULL;
+    *rows = count;
+    return all.values;
+}
+
 bool lance_file_describe(const LanceFile *file, Text *out, Err *err) {
     (void)err;
     for (uint32_t i = 0; i < file->footer.columns; i++) {

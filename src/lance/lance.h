@@ -122,6 +122,21 @@ void lance_scan_close(LanceScan **scan);
 bool lance_take(LanceTable *table, const uint64_t *addresses, size_t count, const Str *columns,
                 size_t column_count, Arena *arena, LanceBatch *out, Err *err);
 
+/* The rows of the version that the table stands at, numbered from 0 in order of address without the
+ * deleted ones; values where they lie in mapped files, else in memory. Immutable, thread safe;
+ * needs its table until it is closed. */
+typedef struct LanceRows LanceRows;
+bool lance_rows_open(LanceTable *table, const Str *columns, size_t count, LanceRows **out,
+                     Err *err);
+void lance_rows_close(LanceRows **rows);
+uint64_t lance_rows_count(const LanceRows *rows);
+uint64_t lance_rows_address(const LanceRows *rows, uint64_t row);
+uint64_t lance_rows_number(const LanceRows *rows, uint64_t address); /* UINT64_MAX: no such row */
+/* A value of fixed width in whole bytes; NULL for a null. */
+const void *lance_rows_value(const LanceRows *rows, size_t column, uint64_t row);
+Str lance_rows_text(const LanceRows *rows, size_t column, uint64_t row); /* empty for a null */
+size_t lance_rows_bytes(const LanceRows *rows); /* of memory, mapped files left out */
+
 /* Changes. Each is one version, durable when it returns true, made on the latest version whatever
  * others committed meanwhile; the table then stands at it. A batch has every column, in the order
  * of the schema. */
@@ -140,6 +155,9 @@ bool lance_writer_open(LanceTable *table, LanceWriter **out, Err *err);
 bool lance_writer_add(LanceWriter *writer, const LanceBatch *rows, Err *err);
 bool lance_writer_commit(LanceWriter *writer, Err *err);
 void lance_writer_close(LanceWriter **writer); /* not committed: no trace */
+
+/* In the place of all rows that there are, in one version. */
+bool lance_writer_replace(LanceWriter *writer, Err *err);
 
 typedef struct LanceCompactOptions {
     uint64_t rows_max;        /* of a fragment that is made; 0: 1,048,576 */
@@ -171,6 +189,105 @@ typedef struct LanceCleaned {
  * for a writer may be about to name them. */
 bool lance_cleanup(LanceTable *table, int64_t before_ms, int64_t orphans_before_ms,
                    LanceCleaned *out, Err *err);
+
+/* Indexes, in LanceDB's own layout: each side searches what the other built. An index covers the
+ * fragments that were there when it was built; rows that came later, or that compaction moved, are
+ * found all the same, by looking at each of them. */
+
+/* Long work, watched: either function may be NULL. Any thread of the work
+ * calls them, one at a time. */
+typedef struct LanceWatch {
+    bool (*cancelled)(void *context);
+    void (*progress)(void *context, double share); /* 0 to 1 */
+    void *context;
+} LanceWatch;
+
+typedef struct LanceIndexInfo {
+    Str name, column;
+    const char *type;                      /* "IVF_PQ", "BTREE"; "" for one that is not used here */
+    uint64_t rows_indexed, rows_unindexed; /* of the rows that are left */
+    uint64_t segments;
+} LanceIndexInfo;
+/* In order of name, into the arena. */
+bool lance_indexes(LanceTable *table, Arena *arena, LanceIndexInfo **out, size_t *count, Err *err);
+/* Takes rows that came or moved since into the indexes, each a version of its own, with the points
+ * that the index has: a small segment more, or, when small ones have gathered, one in the place of
+ * them. What was built for far fewer rows should be built anew at some time. *changed (may be
+ * NULL): how many indexes. */
+bool lance_index_update(LanceTable *table, const LanceWatch *watch, size_t *changed, Err *err);
+
+typedef enum LanceMetric { LANCE_COSINE, LANCE_L2, LANCE_DOT } LanceMetric;
+
+#define LANCE_PARTITIONS_MAX 65536
+
+typedef struct LanceVectorIndexOptions {
+    Str column; /* of fixed_size_list:float:N */
+    LanceMetric metric;
+    uint32_t partitions;     /* 0: the square root of the rows */
+    uint32_t sub_vectors;    /* a divisor of N; 0: N / 16, but at least 32 where N allows */
+    uint32_t bits;           /* of a sub-vector's code: 8 or 4; 0: 8 */
+    uint32_t iterations_max; /* of k-means; 0: 50 */
+    int threads;             /* 0: every processor */
+} LanceVectorIndexOptions;
+/* What is 0 among them, as it will be for so many rows; sub_vectors to a divisor of the dimension
+ * that is not more than it is. */
+void lance_index_defaults(uint64_t rows, size_t dimension, LanceVectorIndexOptions *options);
+/* IVF_PQ of the rows that are there, in place of the column's index of that name (`<column>_idx`).
+ * VectorColumn that are null, not finite, or of length 0 (cosine) are not indexed. LH_INVALID names
+ * an option that cannot be; LH_IMPOSSIBLE "lance_nothing_to_index"; LH_CANCELLED. */
+bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
+                         const LanceWatch *watch, Err *err);
+
+/* The same for trying out: nothing is written, and this handle alone searches by it, at the version
+ * that it stands at now. */
+bool lance_try_index(LanceTable *table, const LanceVectorIndexOptions *options,
+                     const LanceWatch *watch, Err *err);
+/* How many partitions a search looks at that names no number. */
+uint32_t lance_nprobes_default(uint64_t rows, uint32_t partitions);
+
+typedef struct LanceSearchOptions {
+    Str column;
+    const float *query; /* finite; as many numbers as a vector has */
+    size_t dimension, k;
+    LanceMetric metric; /* an index of another metric is not used */
+    uint32_t nprobes;   /* partitions looked at; 0: by their number, for a recall of 0.95 */
+    uint32_t refine;    /* k * refine rows are ranked again by their vectors; 0: 10 */
+    bool codes_only; /* no refining: distances are what the codes tell, if the index has all rows */
+    bool exact;      /* every row, no index */
+    const uint64_t
+        *allowed; /* only these rows, ascending; NULL: all. Few are compared one by one */
+    size_t allowed_count;
+    bool (*allows)(void *context, uint64_t address); /* NULL: all */
+    void *context;
+} LanceSearchOptions;
+typedef struct LanceHit {
+    uint64_t address;
+    float distance; /* cosine: 1 - cos; l2: squared; dot: 1 - dot, as LanceDB has them. codes_only
+                     * by the cosine: twice as much, which is the squared L2 of unit vectors */
+} LanceHit;
+#define LANCE_HITS_MAX 100000
+/* The k rows of the least distance, the nearest first, into the arena; fewer where there are not so
+ * many. The version the table stands at is searched; opened indexes stay open until it changes. */
+bool lance_search(LanceTable *table, const LanceSearchOptions *options, Arena *arena,
+                  LanceHit **out, size_t *count, Err *err);
+
+/* A btree of a column of integers, floats of 32 or 64 bits or texts, of the rows that are there, in
+ * place of the column's index of that name (`<column>_idx`). LH_INVALID for another type. */
+bool lance_index_scalar(LanceTable *table, Str column, const LanceWatch *watch, Err *err);
+
+typedef struct LanceKey {
+    LanceKind kind; /* the column's: INT, UINT, FLOAT, TEXT */
+    union {
+        int64_t integer;
+        uint64_t natural;
+        double real; /* a float column is compared as floats */
+        Str text;
+    };
+} LanceKey;
+/* The rows whose column is equal to the key, ascending, into the arena; by the column's btree where
+ * it covers them, else one by one. LH_INVALID when the key is of another kind than the column. */
+bool lance_find(LanceTable *table, Str column, const LanceKey *key, Arena *arena, uint64_t **out,
+                size_t *count, Err *err);
 
 /* For people: versions, fragments, files with the encoding of each page, indexes. */
 bool lance_inspect(LanceTable *table, Text *out, Err *err);

@@ -67,6 +67,11 @@ uint64_t source_size(const ByteSource *source) {
     return source->size;
 }
 
+bool source_holds(const ByteSource *source, const void *data) {
+    uintptr_t from = (uintptr_t)source->map, at = (uintptr_t)data;
+    return source->map && at >= from && at - from < source->size;
+}
+
 static bool fd_read_all(int fd, uint64_t offset, uint64_t size, uint8_t *data, const char *path,
                         Err *err) {
     for (uint64_t done = 0; done < size;) {

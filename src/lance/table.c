@@ -1,8 +1,10 @@
 /* A table that is open: its current snapshot, its data files, its right to be changed. Readers hold
  * the snapshot, a change puts the next one in its place. */
 #include "lance/table.h"
+#include "lance/btree_view.h"
 #include "lance/open_files.h"
 #include "lance/page.h"
+#include "lance/search_view.h"
 #include "lance/versions.h"
 
 #include <stdlib.h>
@@ -20,6 +22,7 @@ struct LanceTable {
     int64_t latest_seen_us; /* when it was last known to be the latest */
     pthread_mutex_t change; /* held by who makes the next version */
     OpenFiles files;
+    SearchCache searches;
 };
 
 Snapshot *table_snapshot(LanceTable *table) {
@@ -76,6 +79,10 @@ Store *table_store(const LanceTable *table) {
 
 Str table_path(const LanceTable *table) {
     return str_from(table->path);
+}
+
+SearchCache *table_search_cache(LanceTable *table) {
+    return &table->searches;
 }
 
 /* Versions. */
@@ -172,6 +179,7 @@ static bool table_new(Store *store, Str path, LanceTable **out, Err *err) {
     memcpy(table->path, path.data, path.len);
     pthread_mutex_init(&table->lock, NULL);
     pthread_mutex_init(&table->change, NULL);
+    pthread_mutex_init(&table->searches.lock, NULL);
     open_files_init(&table->files);
     *out = TAKE(table);
     return true;
@@ -180,10 +188,13 @@ static bool table_new(Store *store, Str path, LanceTable **out, Err *err) {
 void lance_close(LanceTable **out) {
     LanceTable *table = *out;
     if (!table) return;
+    search_cache_close(&table->searches);
+    btree_views_close(&table->searches);
     snapshot_release(&table->snapshot);
     open_files_close(&table->files);
     pthread_mutex_destroy(&table->lock);
     pthread_mutex_destroy(&table->change);
+    pthread_mutex_destroy(&table->searches.lock);
     free(table);
     *out = NULL;
 }

@@ -51,3 +51,13 @@ bool table_is_fresh(const LanceTable *table);
 bool table_publish(LanceTable *table, Bytes manifest, bool latest, Err *err);
 /* Every version there is, ascending. */
 bool table_list_versions(LanceTable *table, Arena *arena, uint64_t **out, size_t *count, Err *err);
+
+/* What searches keep open between them (search_view.h). */
+typedef struct SearchView SearchView;
+typedef struct BtreeView BtreeView; /* btree_view.h */
+typedef struct SearchCache {
+    pthread_mutex_t lock;
+    SearchView *views; /* one a column */
+    BtreeView *btrees;
+} SearchCache;
+SearchCache *table_search_cache(LanceTable *table);

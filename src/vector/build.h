@@ -29,6 +29,7 @@ typedef struct Build {
     float *rows; /* stride floats for each of a batch's chunks */
     size_t rows_cap;
     char vectors_path[PATH_MAX], text_path[PATH_MAX];
+    int64_t lance_bytes; /* backend "lance": of the table */
 } Build;
 
 static inline size_t stride_of(size_t dimensions) {
@@ -45,6 +46,9 @@ bool build_cancelled(void *build);
 bool build_keep_statistics(Build *b, Err *err);
 /* Joins what can be joined in the log of its rows; what fails is said in the log and left. */
 void build_merge_log(Build *b);
+/* Backend "lance": the rows become the table's rows, with its indexes; b->meta.build says its
+ * version then. */
+bool build_lance(Build *b, const float *vectors, Bytes ids, Bytes texts, Err *err);
 /* Everything that a request can get wrong, before any work. */
 bool build_plan(Build *b, const IndexSpec *spec, Err *err);
 /* Reads the dataset: vectors go to the writer's first section, ids and texts to their files. */

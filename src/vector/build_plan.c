@@ -1,6 +1,8 @@
 /* What an index is asked to be, checked against the dataset, the bucket and the model. */
 #include "vector/build.h"
 
+#include "lance/lance.h"
+
 const Option index_options[] = {
     {"index",                          LH_TEXT, AT(IndexSpec, index), REQUIRED, "name of the index"},
     {"dataset",                    LH_TEXT, AT(IndexSpec, dataset), REQUIRED, "dataset to index"},
@@ -14,14 +16,20 @@ const Option index_options[] = {
      "model that embeds the text; [ai] embed_model unless said"},
     {"bucket",                      LH_TEXT, AT(IndexSpec, bucket), "primary", "home of the index"},
     {"vector_backend",                    LH_TEXT, AT(IndexSpec, vector_backend), "parquet",
-     "in-memory graph over Parquet", .choices = "parquet"},
+     "in-memory graph over Parquet, or IVF_PQ in a Lance table", .choices = "parquet|lance"},
     {"metric",                            LH_TEXT, AT(IndexSpec, metric), "cosine", "similarity", .choices = "cosine|l2|dot"},
     {"m",                                LH_INT, AT(IndexSpec, m), "16", "links that a row chooses", .min = 2, .max = GRAPH_M_MAX},
     {"ef_construction",LH_INT, AT(IndexSpec, ef_construction), "200", "effort of the build",
      .min = 10, .max = 2000},
-    {"embed_pii",                    LH_FLAG, AT(IndexSpec, embed_pii), "false",
+    {"partitions",                    LH_INT, AT(IndexSpec, partitions), NULL,
+     "backend lance: groups of vectors; the square root of the rows", .min = 1,
+     .max = LANCE_PARTITIONS_MAX},
+    {"sub_vectors", LH_INT, AT(IndexSpec, sub_vectors), NULL,
+     "backend lance: bytes of a vector's code; a 16th of the dimensions", .min = 1,
+     .max = EMBED_DIMENSIONS_MAX},
+    {"embed_pii",                  LH_FLAG, AT(IndexSpec, embed_pii), "false",
      "embed the text though its column holds personal data"},
-    {0},
+    {0                   },
 };
 
 static bool name_check(Str name, Err *err) {
@@ -99,8 +107,11 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
         .vector_backend = spec->vector_backend,
         .metric = spec->metric,
     };
-    b->meta.config = (IndexConfig){
-        .m = spec->m, .ef_construction = spec->ef_construction, .ef_search = INDEX_EF_SEARCH};
+    b->meta.config = (IndexConfig){.m = spec->m,
+                                   .ef_construction = spec->ef_construction,
+                                   .ef_search = INDEX_EF_SEARCH,
+                                   .partitions = spec->partitions,
+                                   .sub_vectors = spec->sub_vectors};
     b->metric = metric_of(spec->metric);
     const Json none = {.kind = JSON_OBJECT};
     if (!options_read(chunk_options, spec->chunk ? spec->chunk : &none, &b->meta.chunk, err))

@@ -2,6 +2,8 @@
 
 #include "vector/vector.h"
 
+#include "lance/lance.h"
+
 static const Option hnsw_options[] = {
     {"m",             LH_INT, AT(IndexConfig, m), NULL, "links that a row chooses", .min = 2, .max = 128},
     {"ef_construction", LH_INT, AT(IndexConfig, ef_construction), NULL, "effort of the build",
@@ -11,10 +13,21 @@ static const Option hnsw_options[] = {
     {0      },
 };
 
+static const Option lance_options[] = {
+    {"partitions",    LH_INT, AT(IndexConfig, partitions), NULL, "groups that vectors are sorted into",
+     .min = 1, .max = LANCE_PARTITIONS_MAX},
+    {"sub_vectors", LH_INT, AT(IndexConfig, sub_vectors), NULL, "bytes of a vector's code",
+     .min = 1, .max = EMBED_DIMENSIONS_MAX},
+    {"nprobes",           LH_INT, AT(IndexConfig, nprobes), NULL, "groups that a search looks at", .min = 1,
+     .max = LANCE_PARTITIONS_MAX},
+    {"refine",        LH_INT, AT(IndexConfig, refine), NULL, "times k, ranked again by their vectors",
+     .min = 1, .max = 1000},
+    {0              },
+};
+
 const Option *config_options(Str backend, size_t *build) {
-    (void)backend; /* one, so far */
     *build = 2;
-    return hnsw_options;
+    return str_is(backend, "lance") ? lance_options : hnsw_options;
 }
 
 int64_t *config_value(const Option *option, IndexConfig *config) {
@@ -60,7 +73,13 @@ const ConfigAxis *config_axes(Str backend, size_t *count) {
         {&hnsw_options[1], 40, 640 },
         {&hnsw_options[2], 16, 1024},
     };
-    (void)backend;
-    *count = COUNT(hnsw_axes);
-    return hnsw_axes;
+    static const ConfigAxis lance_axes[] = {
+        {&lance_options[0], 16, 4096},
+        {&lance_options[1], 16, 384 },
+        {&lance_options[2], 4,  256 },
+        {&lance_options[3], 2,  64  },
+    };
+    bool lance = str_is(backend, "lance");
+    *count = lance ? COUNT(lance_axes) : COUNT(hnsw_axes);
+    return lance ? lance_axes : hnsw_axes;
 }

@@ -5,7 +5,8 @@
 #include "base/base.h"
 
 typedef struct IndexConfig {
-    int64_t m, ef_construction, ef_search; /* backend "parquet" */
+    int64_t m, ef_construction, ef_search;            /* backend "parquet" */
+    int64_t partitions, sub_vectors, nprobes, refine; /* backend "lance" */
 } IndexConfig;
 
 /* The backend's table, ended by an empty row; *build of its first rows shape what is built. */

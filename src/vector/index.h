@@ -21,8 +21,9 @@ double metric_score(Metric metric, float similarity, const float *query, const f
 typedef struct Index Index;
 
 typedef struct SearchParams {
-    size_t k, ef;
-    const RowSet *allowed; /* NULL: all rows */
+    size_t k, ef;             /* ef: of backend "parquet" */
+    uint32_t nprobes, refine; /* of backend "lance"; 0: its own */
+    const RowSet *allowed;    /* NULL: all rows */
     bool exact;
 } SearchParams;
 
@@ -37,8 +38,11 @@ typedef struct IndexRewrite {
 typedef struct IndexOps {
     const char *name; /* the vector_backend it serves */
     bool in_memory;   /* a search reads no file, once it has been asked for a while */
-    bool (*open)(const char *path, Index **out, Err *err);
+    /* Into rewrite->path. NULL: a build is no file but a version, see `commit`. */
     bool (*rewrite)(const Index *index, const IndexRewrite *rewrite, Err *err);
+    bool (*commit)(const Index *index, const IndexRewrite *rewrite, uint64_t *version, Err *err);
+    /* To be measured and closed; nothing is left of it. */
+    bool (*variant)(const Index *index, const IndexRewrite *rewrite, Index **out, Err *err);
     /* Up to k best rows, best first, into hits; query is prepared and has index->stride floats. */
     bool (*search)(Index *index, const float *query, const SearchParams *params, Hit *hits,
                    size_t *count, Err *err);

@@ -5,6 +5,7 @@
  * Memory is bounded by a batch of rows plus graph_build_bytes; vectors and
  * texts go to files as they come. */
 #include "vector/build.h"
+#include "vector/index_lance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,7 @@ static void remove_objects(Store *store, const IndexMeta *meta, Arena *arena) {
     store_remove(store, meta_build_key(meta, arena), &ignored);
     store_remove(store, meta_vectors_key(meta, arena), &ignored);
     store_remove(store, meta_text_key(meta, arena), &ignored);
+    store_remove(store, meta_words_key(meta, arena), &ignored);
 }
 
 /* Under names that are new each time. */
@@ -216,17 +218,19 @@ static bool adopt(Build *b, Store *store, const char *path, Str key, Err *err) {
 /* The files become objects, then these an index; what it replaces goes. */
 static bool publish(Build *b, Err *err) {
     Store *store = bucket_store(b->bucket);
-    b->meta.bytes = 0;
     if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
-    bool ok = adopt(b, store, b->writer.path, meta_build_key(&b->meta, &b->arena), err) &&
-              adopt(b, store, b->vectors_path, meta_vectors_key(&b->meta, &b->arena), err) &&
-              adopt(b, store, b->text_path, meta_text_key(&b->meta, &b->arena), err) &&
-              write_meta(b, store, err);
+    bool lance = str_is(b->meta.vector_backend, "lance"), ok = true;
+    b->meta.bytes = lance ? b->lance_bytes : 0;
+    ok = (lance || adopt(b, store, b->writer.path, meta_build_key(&b->meta, &b->arena), err)) &&
+         adopt(b, store, b->vectors_path, meta_vectors_key(&b->meta, &b->arena), err) &&
+         adopt(b, store, b->text_path, meta_text_key(&b->meta, &b->arena), err) &&
+         write_meta(b, store, err);
     /* After an unknown outcome meta.json may be there: what it names is kept. */
     if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
     if (!ok) return false;
     if (!indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta), err)) return false;
     if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
+    if (lance) lance_docs_tidy(store, meta_lance_key(&b->meta, &b->arena));
     return true;
 }
 
@@ -248,8 +252,11 @@ bool build_run(Build *b, Err *err) {
         b->meta.row_log = b->meta.build;
     }
     bool ok = temp_file_map(&b->ids, &ids, err) && temp_file_map(&b->texts, &texts, err) &&
-              write_sections(b, vectors, ids, texts, err) &&
-              write_parquet(b, vectors, ids, texts, err) && write_text(b, texts, err);
+              (str_is(b->meta.vector_backend, "lance")
+                   ? build_lance(b, vectors, ids, texts, err)
+                   : write_sections(b, vectors, ids, texts, err) &&
+                         write_parquet(b, vectors, ids, texts, err)) &&
+              write_text(b, texts, err);
     index_writer_unmap(vectors, size);
     b->meta.build_ms = (clock_us() - started) / 1000;
     return ok && publish(b, err);

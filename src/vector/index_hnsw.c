@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SCRATCH_KEPT 64
 #define SCAN_ROWS 1000 /* fewer are compared one by one: no slower, and exact */
@@ -86,10 +87,16 @@ static bool hnsw_rewrite(const Index *index, const IndexRewrite *rewrite, Err *e
     return index_file_rewrite(&((const HnswIndex *)index)->file, rewrite, err);
 }
 
+static bool hnsw_variant(const Index *index, const IndexRewrite *rewrite, Index **out, Err *err) {
+    bool ok = hnsw_rewrite(index, rewrite, err) && index_hnsw_open(rewrite->path, out, err);
+    unlink(rewrite->path);
+    return ok;
+}
+
 static const IndexOps hnsw_ops = {.name = "parquet",
                                   .in_memory = true,
-                                  .open = index_hnsw_open,
                                   .rewrite = hnsw_rewrite,
+                                  .variant = hnsw_variant,
                                   .search = hnsw_search,
                                   .id = hnsw_id,
                                   .text = hnsw_text,

@@ -1,6 +1,7 @@
 /* The registry: which indexes there are, found at start in every bucket by
  * vectors/<index>/meta.json and kept behind a read-write lock. */
 #include "vector/indexes.h"
+#include "vector/index_lance.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,10 @@ bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, 
                     SHOW(entry->meta.index), SHOW(entry->meta.model), entry->no_model.message);
 }
 
+static bool is_lance(const IndexMeta *meta) {
+    return str_is(meta->vector_backend, "lance");
+}
+
 static bool open_text(Store *store, IndexEntry *entry, Err *err) {
     OWNED(local_file_close) LocalFile *file = NULL;
     Str key = meta_text_key(&entry->meta, &entry->arena);
@@ -58,7 +63,16 @@ static bool open_text(Store *store, IndexEntry *entry, Err *err) {
     if (!store_local_file(store, key, LOCAL_WHOLE, true, &file, err) ||
         !text_index_open(local_file_path(file), &entry->text, err))
         return false;
-    return text_index_rows(entry->text) == entry->index->count ||
+    /* Rows that were appended to a Lance table since have no words yet. */
+    size_t rows = text_index_rows(entry->text);
+    if (is_lance(&entry->meta) && rows > entry->index->count) {
+        log_warn("index '%.*s': rows of docs.lance are gone: its words are not searched until "
+                 "/vectors/lance/index builds them anew",
+                 SHOW(entry->meta.index));
+        text_index_close(&entry->text);
+        return true;
+    }
+    return is_lance(&entry->meta) || rows == entry->index->count ||
            err_set(err, LH_CORRUPT, "the text index has other rows than the index");
 }
 
@@ -74,13 +88,21 @@ static bool open_overlay(Indexes *indexes, IndexEntry *entry, Err *err) {
     return true;
 }
 
+static bool open_index(Store *store, IndexEntry *entry, Err *err) {
+    OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
+    if (is_lance(&entry->meta)) return index_lance_open(store, &entry->meta, &entry->index, err);
+    Str key = meta_build_key(&entry->meta, &entry->arena);
+    return store_local_file(store, key, LOCAL_WHOLE, true, &file, err) &&
+           index_hnsw_open(local_file_path(file), &entry->index, err);
+}
+
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
-    OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
-    Str key = meta_build_key(&entry->meta, &entry->arena);
-    return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
-           store_local_file(bucket_store(bucket), key, LOCAL_WHOLE, true, &file, err) &&
-           index_hnsw_open(local_file_path(file), &entry->index, err) &&
+    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
+    if (is_lance(&entry->meta))
+        entry->rows = arena_print(&entry->arena, "%.*s+%lld", SHOW(entry->meta.vectors),
+                                  (long long)entry->meta.rows);
+    return open_index(bucket_store(bucket), entry, err) &&
            open_text(bucket_store(bucket), entry, err) && open_embedder(indexes->ai, entry, err) &&
            open_overlay(indexes, entry, err);
 }

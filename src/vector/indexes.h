@@ -23,6 +23,7 @@ struct IndexEntry {
     atomic_int holders;
     Arena arena; /* of meta */
     IndexMeta meta;
+    Str rows;           /* backend "lance", which is appended to: what index_rows says */
     Index *index;       /* NULL: broken */
     TextIndex *text;    /* NULL: the index has no texts */
     Embedder *embedder; /* with the index's statistics; NULL without a text column or its model */
@@ -126,7 +127,7 @@ bool entry_wants_upkeep(Indexes *indexes, IndexEntry *entry);
 pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name);
 /* Names the rows that the entry holds: another configuration leaves it, other rows change it. */
 static inline Str index_rows(const IndexEntry *entry) {
-    return entry->meta.vectors;
+    return entry->rows.len ? entry->rows : entry->meta.vectors;
 }
 /* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
  * errors of ai.h. */

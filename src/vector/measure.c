@@ -10,7 +10,10 @@
 
 static bool ask(Index *index, const EvalQuery *query, const IndexConfig *config, size_t k,
                 Hit *hits, size_t *count, Err *err) {
-    SearchParams params = {.k = k, .ef = (size_t)config->ef_search};
+    SearchParams params = {.k = k,
+                           .ef = (size_t)config->ef_search,
+                           .nprobes = (uint32_t)config->nprobes,
+                           .refine = (uint32_t)config->refine};
     return index->ops->search(index, query->vector, &params, hits, count, err);
 }
 

@@ -106,6 +106,15 @@ Str meta_build_key(const IndexMeta *meta, Arena *arena) {
     return arena_print(arena, "vectors/%.*s/hnsw/%.*s.idx", SHOW(meta->index), SHOW(meta->build));
 }
 
+Str meta_lance_key(const IndexMeta *meta, Arena *arena) {
+    return meta_key(meta->index, "docs.lance", arena);
+}
+
+Str meta_words_key(const IndexMeta *meta, Arena *arena) {
+    return arena_print(arena, "vectors/%.*s/words/%.*s.bin", SHOW(meta->index),
+                       SHOW(meta->vectors));
+}
+
 Str meta_vectors_key(const IndexMeta *meta, Arena *arena) {
     return arena_print(arena, "vectors/%.*s/vectors/%.*s.parquet", SHOW(meta->index),
                        SHOW(meta->vectors));

@@ -13,7 +13,8 @@
 typedef struct IndexMeta {
     Str index, dataset, id_column, text_column, vector_column, model, model_digest, bucket;
     Str vector_backend, metric;
-    Str build;   /* the current file: hnsw/<build>.idx */
+    Str build;   /* the current file: hnsw/<build>.idx; of backend "lance" the version of docs.lance
+                  */
     Str vectors; /* and vectors/<vectors>.parquet, which another configuration leaves as it is */
     Str row_log; /* rows/<row_log>/: one of its own for each index that ever had the name */
     ChunkOptions chunk;
@@ -30,6 +31,8 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err); /* borrows from json
 IndexMeta meta_copy(const IndexMeta *meta, Arena *arena);
 Str meta_key(Str index, const char *rest, Arena *arena);   /* vectors/<index>/<rest> */
 Str meta_build_key(const IndexMeta *meta, Arena *arena);   /* of the .idx */
+Str meta_lance_key(const IndexMeta *meta, Arena *arena);   /* of the table, without a slash */
+Str meta_words_key(const IndexMeta *meta, Arena *arena);   /* lance: the embedder's statistics */
 Str meta_text_key(const IndexMeta *meta, Arena *arena);    /* of the text index */
 Str meta_vectors_key(const IndexMeta *meta, Arena *arena); /* of the Parquet */
 Str meta_rows_prefix(const IndexMeta *meta, Arena *arena); /* of the row log; ends with a slash */

@@ -2,6 +2,7 @@
  * the condition that nobody changed it meanwhile; promotions.log keeps what was before, one record
  * for each state that was in force or about to be. The first promotion also records the state that
  * the index was created in, so that a rollback has somewhere to go. */
+#include "vector/index_lance.h"
 #include "vector/trial.h"
 
 #include <math.h>
@@ -130,6 +131,13 @@ static bool make_build(Change *change, Err *err) {
                             .cancelled = watch.cancelled,
                             .context = watch.context};
     int64_t started = clock_us();
+    if (index->ops->commit) {
+        uint64_t version;
+        if (!index->ops->commit(index, &rewrite, &version, err)) return false;
+        change->meta.build = arena_print(&change->arena, "%llu", (unsigned long long)version);
+        change->meta.build_ms = (clock_us() - started) / 1000;
+        return true;
+    }
     if (!store_staging(bucket_store(change->bucket), change->staged, err) ||
         !index->ops->rewrite(index, &rewrite, err))
         return false;
@@ -184,7 +192,9 @@ static bool put_in_force(Change *change, Err *err) {
     if (!index_swap_meta(bucket_store(change->bucket), old, &change->meta, err)) return false;
     if (!indexes_publish(change->indexes, index_entry_open(change->indexes, &change->meta), err))
         return false;
-    if (rebuilt)
+    if (rebuilt && change->entry->index->ops->commit)
+        lance_docs_tidy(bucket_store(change->bucket), meta_lance_key(old, &change->arena));
+    else if (rebuilt)
         store_remove(bucket_store(change->bucket), meta_build_key(old, &change->arena), &ignored);
     return true;
 }

@@ -4,6 +4,8 @@
 #include "vector/profile.h"
 #include "vector/rank.h"
 
+#include "lance/lance.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +17,18 @@ const Option search_options[] = {
     {"k",                    LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
     {"ef",   LH_INT, AT(Search, ef), NULL, "width of the walk; wider finds more", .min = 1,
      .max = VECTOR_EF_MAX},
-    {"filter",              LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"mode", LH_TEXT, AT(Search, mode), "vector", "rank by meaning, by words (BM25), or by both",
-     .choices = "vector|text|hybrid"},
-    {"exact",             LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
-    {"per_document",           LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
+    {"nprobes",              LH_INT, AT(Search, nprobes), NULL, "backend lance: groups to look at", .min = 1,
+     .max = LANCE_PARTITIONS_MAX},
+    {"refine", LH_INT, AT(Search, refine), NULL, "backend lance: times k, ranked again exactly",
      .min = 1, .max = 1000},
-    {"rows",                LH_FLAG, AT(Search, rows), "true", "add the dataset's row to each hit"},
-    {0                   },
+    {"filter",             LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
+    {"mode",           LH_TEXT, AT(Search, mode), "vector", "rank by meaning, by words (BM25), or by both",
+     .choices = "vector|text|hybrid"},
+    {"exact",                LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
+    {"per_document",                    LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
+     .min = 1, .max = 1000},
+    {"rows",LH_FLAG, AT(Search, rows), "true", "add the dataset's row to each hit"},
+    {0                 },
 };
 
 #define BRIEF_WORK 1000 /* of a brief search: places in beams, and an eighth of rows compared */
@@ -229,6 +235,10 @@ static bool search_hits(Run *run, Err *err) {
                                .exact = search->exact,
                                .ef = search->ef ? (size_t)search->ef
                                                 : (size_t)run->entry->meta.config.ef_search};
+        params.nprobes =
+            (uint32_t)(search->nprobes ? search->nprobes : run->entry->meta.config.nprobes);
+        params.refine =
+            (uint32_t)(search->refine ? search->refine : run->entry->meta.config.refine);
         const Ranking ranking = {run->mode, run->query, search->query, params, view, run->beside};
         run->hits = arena_array(&run->arena, Hit, params.k + 1);
         run->count = 0;

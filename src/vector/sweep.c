@@ -14,7 +14,10 @@ static bool is_named(Indexes *indexes, Str bucket, Str key, Arena *arena) {
            str_starts(key, meta_rows_prefix(&entry->meta, arena)) ||
            str_equal(key, meta_build_key(&entry->meta, arena)) ||
            str_equal(key, meta_vectors_key(&entry->meta, arena)) ||
-           str_equal(key, meta_text_key(&entry->meta, arena));
+           str_equal(key, meta_text_key(&entry->meta, arena)) ||
+           (str_is(entry->meta.vector_backend, "lance") &&
+            (str_starts(rest, STR("docs.lance/")) ||
+             str_equal(key, meta_words_key(&entry->meta, arena))));
 }
 
 bool indexes_sweep(Indexes *indexes, Str bucket_name, int64_t before_ms, int64_t *removed,

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 Str trials_key(Str index, Arena *arena) {
     return meta_key(index, "trials.log", arena);
@@ -102,8 +101,7 @@ static bool build_variant(Running *r, const IndexConfig *config, Err *err) {
                             .cancelled = r->run->watch.cancelled,
                             .context = r->run->watch.context};
     Index *base = r->entry->index;
-    bool ok = base->ops->rewrite(base, &rewrite, err) && base->ops->open(path, &r->variant, err);
-    unlink(path);
+    bool ok = base->ops->variant(base, &rewrite, &r->variant, err);
     r->built = *config;
     r->build_ms = (double)(clock_us() - started) / 1000;
     return ok;

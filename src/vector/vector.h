@@ -18,9 +18,10 @@ typedef struct Indexes Indexes;
 typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defaults and limits */
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
         metric;
-    const Json *chunk; /* {"size","overlap"} */
-    int64_t m, ef_construction;
-    bool embed_pii; /* also a column that holds personal data */
+    const Json *chunk;               /* {"size","overlap"} */
+    int64_t m, ef_construction;      /* backend "parquet" */
+    int64_t partitions, sub_vectors; /* backend "lance"; 0: by the number of rows, the dimension */
+    bool embed_pii;                  /* also a column that holds personal data */
 } IndexSpec;
 extern const Option index_options[];
 
@@ -77,7 +78,7 @@ typedef struct Search { /* POST /vectors/search */
     const Json *vector;
     const float *floats; /* a raw body instead of `vector` */
     size_t float_count;
-    int64_t k, ef, per_document; /* ef 0: the index's own */
+    int64_t k, ef, nprobes, refine, per_document; /* ef, nprobes, refine 0: the index's own */
     bool exact, rows;
     bool (*cancelled)(void *context);
     void *context;
@@ -92,6 +93,23 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
 bool index_search_is_brief(Indexes *indexes, const Search *search, size_t vectors);
 
 bool index_dimensions(Indexes *indexes, Str name, int64_t *out, Err *err);
+
+/* /vectors/lance/...: what only indexes of backend "lance" can. LH_CONFLICT "wrong_backend" for
+ * others. */
+typedef struct LanceIndexSpec {
+    int64_t num_partitions, num_sub_vectors, num_bits, max_iters; /* 0: as it was, or the default */
+} LanceIndexSpec;
+extern const Option lance_index_options[];
+bool index_lance_check(Indexes *indexes, Str index, Err *err);
+bool index_lance_stats(Indexes *indexes, Str index, Text *result, Err *err);
+/* LH_MISSING "document_not_found". */
+bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err *err);
+/* `rows`: [{"doc_id","text","vector"?}]. One version more, nothing is written anew. */
+bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err);
+/* Jobs: both indexes built anew; an index of backend "parquet" made one of this. */
+bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, Job *job,
+                       Text *result, Err *err);
+bool index_lance_migrate(Indexes *indexes, Str index, Job *job, Text *result, Err *err);
 
 /* PUT /vectors/evals/{idx}/{name} and its siblings. */
 typedef struct EvalSpec {

@@ -30,7 +30,8 @@ export class IndexBuilder {
     } else {
       // A name that a crash left unfinished must be free for the next build.
       this.pending ??= `index${this.number++}`
-      const spec = { index: this.pending, dataset: 'papers', id_column: 'id', text_column: 'text' }
+      const spec = { index: this.pending, dataset: 'papers', id_column: 'id', text_column: 'text',
+        vector_backend: this.number % 2 ? 'parquet' : 'lance' }
       const answer = await sendJson(alive, 'POST', '/vectors/indexes?wait=true', spec)
       truth(answer.status === 201 && answer.json.rows === documents, `building ${this.pending}: ${answer.status} ${answer.bytes}`)
       this.indexes.add(this.pending)

@@ -11,6 +11,12 @@
  *     lance_tool ROOT cleanup TABLE                       all but the latest version
  *     lance_tool ROOT race TABLE FROM COUNT               COUNT appends of 10 rows, as fast as it
  * can
+ *     lance_tool ROOT index TABLE COLUMN METRIC PARTITIONS SUB_VECTORS BITS
+ *     lance_tool ROOT search TABLE COLUMN METRIC K NPROBES REFINE FILE     queries: float32s in
+ * FILE; REFINE 0: codes alone, -1: no index. A JSON line a query: [["address",distance],...]
+ *     lance_tool ROOT btree TABLE COLUMN
+ *     lance_tool ROOT find TABLE COLUMN KEY ...           a JSON line a key: ["address",...]
+ *     lance_tool ROOT index-update|indexes TABLE
  *
  * Prints the answer, or the error to standard error with status 1. */
 #include "lance/made_rows.h"
@@ -121,6 +127,101 @@ static int cleanup(LanceTable *table) {
     return 0;
 }
 
+static LanceMetric metric_of(const char *word) {
+    Str name = str_from(word);
+    return str_is(name, "l2") ? LANCE_L2 : str_is(name, "dot") ? LANCE_DOT : LANCE_COSINE;
+}
+
+static int index_vectors(LanceTable *table, char **words) {
+    LanceVectorIndexOptions options = {.column = str_from(words[0]),
+                                       .metric = metric_of(words[1]),
+                                       .partitions = (uint32_t)number(words[2]),
+                                       .sub_vectors = (uint32_t)number(words[3]),
+                                       .bits = (uint32_t)number(words[4])};
+    return lance_index_vectors(table, &options, NULL, &err) ? 0 : failed();
+}
+
+static void hits_print(const LanceHit *hits, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        printf("%s[\"%llu\",%.9g]", i ? "," : "[", (unsigned long long)hits[i].address,
+               (double)hits[i].distance);
+    puts(count ? "]" : "[]");
+}
+
+static int search(LanceTable *table, const LanceSchema *schema, char **words) {
+    OWNED(text_close) Text bytes = {0};
+    LanceSearchOptions options = {.column = str_from(words[0]),
+                                  .metric = metric_of(words[1]),
+                                  .k = (size_t)number(words[2]),
+                                  .nprobes = (uint32_t)number(words[3]),
+                                  .exact = *words[4] == '-',
+                                  .codes_only = *words[4] == '0'};
+    if (!options.exact) options.refine = (uint32_t)number(words[4]);
+    for (size_t i = 0; i < schema->len; i++)
+        if (str_equal(schema->fields[i].name, options.column))
+            options.dimension = schema->fields[i].type.dimension;
+    FILE *file = fopen(words[5], "rb");
+    if (!file) return fprintf(stderr, "cannot open '%s'\n", words[5]), 2;
+    for (size_t got = 1; got > 0; bytes.len += got)
+        got = fread(text_reserve(&bytes, 1 << 16), 1, 1 << 16, file);
+    fclose(file);
+    size_t size = options.dimension * sizeof(float);
+    for (size_t at = 0; at + size <= bytes.len; at += size) {
+        OWNED(arena_close) Arena arena = {0};
+        LanceHit *hits;
+        size_t count;
+        options.query = (const float *)(const void *)(bytes.data + at);
+        if (!lance_search(table, &options, &arena, &hits, &count, &err)) return failed();
+        hits_print(hits, count);
+    }
+    return 0;
+}
+
+static int index_update(LanceTable *table) {
+    size_t changed;
+    if (!lance_index_update(table, NULL, &changed, &err)) return failed();
+    return printf("%zu\n", changed), 0;
+}
+
+static int indexes(LanceTable *table, Arena *arena) {
+    LanceIndexInfo *infos;
+    size_t count;
+    if (!lance_indexes(table, arena, &infos, &count, &err)) return failed();
+    for (size_t i = 0; i < count; i++)
+        printf("{\"name\":\"%.*s\",\"column\":\"%.*s\",\"type\":\"%s\",\"indexed\":%llu,"
+               "\"unindexed\":%llu,\"segments\":%llu}\n",
+               SHOW(infos[i].name), SHOW(infos[i].column), infos[i].type,
+               (unsigned long long)infos[i].rows_indexed,
+               (unsigned long long)infos[i].rows_unindexed, (unsigned long long)infos[i].segments);
+    return 0;
+}
+
+static LanceKey key_of(const LanceSchema *schema, Str column, const char *word) {
+    LanceKey key = {.kind = LANCE_OTHER};
+    for (size_t i = 0; i < schema->len; i++)
+        if (str_equal(schema->fields[i].name, column)) key.kind = schema->fields[i].type.kind;
+    if (key.kind == LANCE_INT) key.integer = strtoll(word, NULL, 10);
+    if (key.kind == LANCE_UINT) key.natural = strtoull(word, NULL, 10);
+    if (key.kind == LANCE_FLOAT) key.real = strtod(word, NULL);
+    if (key.kind == LANCE_TEXT) key.text = str_from(word);
+    return key;
+}
+
+static int find(LanceTable *table, const LanceSchema *schema, int count, char **words) {
+    for (int i = 1; i < count; i++) {
+        OWNED(arena_close) Arena arena = {0};
+        uint64_t *found;
+        size_t rows;
+        LanceKey key = key_of(schema, str_from(words[0]), words[i]);
+        if (!lance_find(table, str_from(words[0]), &key, &arena, &found, &rows, &err))
+            return failed();
+        for (size_t k = 0; k < rows; k++)
+            printf("%s\"%llu\"", k ? "," : "[", (unsigned long long)found[k]);
+        puts(rows ? "]" : "[]");
+    }
+    return 0;
+}
+
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
@@ -158,6 +259,13 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     }
     if (str_is(command, "compact")) return compact(table);
     if (str_is(command, "cleanup")) return cleanup(table);
+    if (str_is(command, "index")) return index_vectors(table, words);
+    if (str_is(command, "search")) return search(table, &schema, words);
+    if (str_is(command, "btree"))
+        return lance_index_scalar(table, str_from(words[0]), NULL, &err) ? 0 : failed();
+    if (str_is(command, "find")) return find(table, &schema, count, words);
+    if (str_is(command, "index-update")) return index_update(table);
+    if (str_is(command, "indexes")) return indexes(table, &arena);
     if (str_is(command, "info")) return info(table);
     if (str_is(command, "inspect")) return inspect(table);
     if (str_is(command, "restore"))

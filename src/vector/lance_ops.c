@@ -1,0 +1,416 @@
+/* What only an index of backend "lance" can: rows by id, rows appended, its indexes built anew; and
+ * making an index of the other backend one of this. Each change is a version of docs.lance first;
+ * meta.json then says that this version is the index. */
+#include "vector/index_lance.h"
+#include "vector/indexes.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#define APPEND_ROWS_MAX 10000
+#define MIGRATE_ROWS 2048
+
+const Option lance_index_options[] = {
+    {"num_partitions",   LH_INT, AT(LanceIndexSpec, num_partitions), NULL,
+     "groups of vectors; the square root of the rows", .min = 1, .max = LANCE_PARTITIONS_MAX},
+    {"num_sub_vectors", LH_INT, AT(LanceIndexSpec, num_sub_vectors), NULL,
+     "parts of a vector that are coded; a 16th of the dimensions", .min = 1,
+     .max = EMBED_DIMENSIONS_MAX},
+    {"num_bits",              LH_INT, AT(LanceIndexSpec, num_bits), "8", "of a part's code: 8 or 4", .min = 4,
+     .max = 8},
+    {"max_iters",          LH_INT, AT(LanceIndexSpec, max_iters), "50", "steps of k-means, at most",
+     .min = 1, .max = 1000},
+    {0                 },
+};
+
+/* An index that is looked at, or changed. */
+typedef struct LanceWork {
+    Indexes *indexes;
+    IndexEntry *entry;
+    Bucket *bucket;
+    LanceTable *table; /* at the latest version, for changes */
+    Arena arena;
+    Str held;
+} LanceWork;
+
+static void work_close(LanceWork *work) {
+    lance_close(&work->table);
+    if (work->held.len) indexes_unreserve(work->indexes, work->held);
+    bucket_release(&work->bucket);
+    index_entry_release(&work->entry);
+    arena_close(&work->arena);
+}
+
+static bool wrong_backend(const LanceWork *work, Err *err) {
+    return err_code(err, LH_CONFLICT, "wrong_backend",
+                    "index '%.*s' is of backend '%.*s', not 'lance': POST "
+                    "/vectors/lance/migrate/%.*s makes it one",
+                    SHOW(work->entry->meta.index), SHOW(work->entry->meta.vector_backend),
+                    SHOW(work->entry->meta.index));
+}
+
+static bool work_find(LanceWork *work, Str index, Err *err) {
+    return indexes_find(work->indexes, index, &work->entry, err) &&
+           (index_lance_table(work->entry->index) || wrong_backend(work, err));
+}
+
+/* Nobody else changes it meanwhile, on this server. */
+static bool work_hold(LanceWork *work, Str index, Err *err) {
+    if (!indexes_find(work->indexes, index, &work->entry, err)) return false;
+    index_entry_release(&work->entry); /* what is found before it is held may be gone */
+    if (!indexes_hold(work->indexes, index, err)) return false;
+    work->held = arena_copy(&work->arena, index);
+    return indexes_find(work->indexes, index, &work->entry, err) &&
+           bucket_find(work->indexes->buckets, work->entry->meta.bucket, &work->bucket, err);
+}
+
+static bool work_change(LanceWork *work, Str index, Err *err) {
+    if (!work_hold(work, index, err)) return false;
+    if (!index_lance_table(work->entry->index)) return wrong_backend(work, err);
+    return lance_open(bucket_store(work->bucket), meta_lance_key(&work->entry->meta, &work->arena),
+                      0, &work->table, err);
+}
+
+static bool work_publish(LanceWork *work, IndexMeta *meta, Err *err) {
+    LanceInfo info;
+    lance_info(work->table, &info);
+    meta->build = arena_print(&work->arena, "%llu", (unsigned long long)info.version);
+    meta->rows = (int64_t)info.rows;
+    meta->documents = MIN(meta->documents, meta->rows);
+    meta->bytes = lance_docs_bytes(work->table);
+    meta->updated_ms = clock_now_ms();
+    if (!index_swap_meta(bucket_store(work->bucket), &work->entry->meta, meta, err)) return false;
+    return indexes_publish(work->indexes, index_entry_open(work->indexes, meta), err);
+}
+
+bool index_lance_check(Indexes *indexes, Str index, Err *err) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    return work_find(&work, index, err);
+}
+
+bool index_lance_stats(Indexes *indexes, Str index, Text *result, Err *err) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    JsonWriter w = {.out = result};
+    LanceIndexInfo *infos;
+    LanceInfo info;
+    size_t count;
+    if (!work_find(&work, index, err)) return false;
+    LanceTable *table = index_lance_table(work.entry->index);
+    if (!lance_indexes(table, &work.arena, &infos, &count, err)) return false;
+    lance_info(table, &info);
+    jw_object(&w);
+    jw_member_int(&w, "rows", (int64_t)info.rows);
+    jw_member_int(&w, "fragments", (int64_t)info.fragments);
+    jw_member_int(&w, "version", (int64_t)info.version);
+    jw_member_int(&w, "bytes", (int64_t)info.bytes);
+    jw_name(&w, "indexes");
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        jw_object(&w);
+        jw_member_text(&w, "name", infos[i].name);
+        jw_member_text(&w, "type", str_from(infos[i].type));
+        jw_member_text(&w, "column", infos[i].column);
+        jw_member_int(&w, "rows_indexed", (int64_t)infos[i].rows_indexed);
+        jw_member_int(&w, "rows_unindexed", (int64_t)infos[i].rows_unindexed);
+        jw_end(&w);
+    }
+    jw_end(&w);
+    jw_end(&w);
+    return true;
+}
+
+static void chunk_write(const LanceBatch *batch, size_t row, size_t dimensions, JsonWriter *w) {
+    const float *vector = (const float *)batch->columns[2].values + row * dimensions;
+    jw_object(w);
+    jw_member_int(w, "chunk", ((const int32_t *)batch->columns[0].values)[row]);
+    jw_member_text(w, "text", lance_text(&batch->columns[1], row));
+    jw_name(w, "vector");
+    jw_array(w);
+    for (size_t i = 0; i < dimensions; i++) jw_float(w, vector[i]);
+    jw_end(w);
+    jw_end(w);
+}
+
+bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err *err) {
+    static const Str columns[] = {STR("chunk"), STR("text"), STR("vector")};
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    LanceKey key = {.kind = LANCE_TEXT, .text = doc_id};
+    JsonWriter w = {.out = result};
+    LanceBatch batch;
+    uint64_t *found;
+    size_t count;
+    if (!work_find(&work, index, err)) return false;
+    LanceTable *table = index_lance_table(work.entry->index);
+    if (!lance_find(table, STR("doc_id"), &key, &work.arena, &found, &count, err)) return false;
+    if (count == 0)
+        return err_code(err, LH_MISSING, "document_not_found", "index '%.*s' has no '%.*s'",
+                        SHOW(index), (int)MIN(doc_id.len, 80), doc_id.data);
+    if (!lance_take(table, found, count, columns, COUNT(columns), &work.arena, &batch, err))
+        return false;
+    jw_object(&w);
+    jw_member_text(&w, "doc_id", doc_id);
+    jw_name(&w, "chunks");
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++) chunk_write(&batch, i, work.entry->index->dimensions, &w);
+    jw_end(&w);
+    jw_end(&w);
+    return true;
+}
+
+/* Appending. */
+
+typedef struct Appending {
+    LanceWork work;
+    LanceDoc *docs;
+    size_t count, cap;
+} Appending;
+
+static void appending_close(Appending *appending) {
+    work_close(&appending->work);
+}
+
+static float *doc_new(Appending *appending, Str id, uint32_t chunk, Str text) {
+    Arena *arena = &appending->work.arena;
+    if (appending->count == appending->cap) {
+        size_t cap = appending->cap ? appending->cap * 2 : 64;
+        LanceDoc *grown = arena_array(arena, LanceDoc, cap);
+        if (appending->count) memcpy(grown, appending->docs, appending->count * sizeof *grown);
+        appending->docs = grown;
+        appending->cap = cap;
+    }
+    float *vector = arena_array(arena, float, appending->work.entry->index->stride);
+    appending->docs[appending->count++] =
+        (LanceDoc){.id = id, .chunk = chunk, .text = text, .vector = vector};
+    return vector;
+}
+
+static bool vector_take(const Appending *appending, const Json *json, float *out, Err *err) {
+    size_t n = appending->work.entry->index->dimensions;
+    if (json->kind != JSON_ARRAY || json->len != n)
+        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                        "'vector' is no list of %zu numbers, as the index has them", n);
+    for (size_t i = 0; i < n; i++) {
+        double number;
+        if (!json_number(&json->items[i], &number) || !isfinite((float)number))
+            return err_code(err, LH_INVALID, "wrong_type", "'vector' must hold finite numbers");
+        out[i] = (float)number;
+    }
+    return true;
+}
+
+static bool text_take(Appending *appending, Str id, Str text, Err *err) {
+    const IndexEntry *entry = appending->work.entry;
+    Metric metric = metric_of(entry->meta.metric);
+    Chunker chunks = chunker(text, &entry->meta.chunk);
+    uint32_t chunk = 0;
+    Str part;
+    if (!entry->embedder)
+        return err_code(err, LH_IMPOSSIBLE, "no_model",
+                        "index '%.*s' has no model: give each row its 'vector'",
+                        SHOW(entry->meta.index));
+    while (chunk_next(&chunks, &part)) {
+        float *vector = doc_new(appending, id, chunk++, part);
+        if (!embedder_embed(entry->embedder, &part, 1, vector, err)) return false;
+        metric_prepare(metric, vector, entry->index->dimensions);
+    }
+    return true;
+}
+
+static bool row_take(Appending *appending, const Json *row, Err *err) {
+    const IndexEntry *entry = appending->work.entry;
+    const Json *vector = json_get(row, "vector");
+    Str id = json_get_text(row, "doc_id", (Str){0}), text = json_get_text(row, "text", (Str){0});
+    if (row->kind != JSON_OBJECT || id.len == 0)
+        return err_code(err, LH_INVALID, "missing_field", "each row needs a text 'doc_id'");
+    for (size_t i = 0; i < row->len; i++)
+        if (!str_is(row->items[i].name, "doc_id") && !str_is(row->items[i].name, "text") &&
+            !str_is(row->items[i].name, "vector"))
+            return err_code(err, LH_INVALID, "unknown_field", "a row has no field '%.*s'",
+                            (int)MIN(row->items[i].name.len, 80), row->items[i].name.data);
+    if (!vector && text.len == 0)
+        return err_code(err, LH_INVALID, "missing_field", "give '%.*s' a 'text' or a 'vector'",
+                        (int)MIN(id.len, 80), id.data);
+    if (!vector) return text_take(appending, id, text, err);
+    float *out = doc_new(appending, id, 0, text);
+    if (!vector_take(appending, vector, out, err)) return false;
+    metric_prepare(metric_of(entry->meta.metric), out, entry->index->dimensions);
+    return true;
+}
+
+static bool append_run(Appending *appending, Err *err) {
+    LanceWork *work = &appending->work;
+    LanceDocs docs = {.table = work->table, .dimensions = work->entry->index->dimensions};
+    bool ok = lance_writer_open(work->table, &docs.writer, err) &&
+              lance_docs_add(&docs, appending->docs, appending->count, err) &&
+              lance_writer_commit(docs.writer, err);
+    lance_writer_close(&docs.writer);
+    return ok;
+}
+
+bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err) {
+    OWNED(appending_close) Appending appending = {.work.indexes = indexes};
+    JsonWriter w = {.out = result};
+    if (!rows || rows->kind != JSON_ARRAY || rows->len == 0 || rows->len > APPEND_ROWS_MAX)
+        return err_code(err, LH_INVALID, "bad_rows", "'rows' is a list of 1 to %d rows",
+                        APPEND_ROWS_MAX);
+    if (!work_change(&appending.work, index, err)) return false;
+    for (size_t i = 0; i < rows->len; i++)
+        if (!row_take(&appending, &rows->items[i], err)) return err_while(err, "row %zu", i);
+    IndexMeta meta = meta_copy(&appending.work.entry->meta, &appending.work.arena);
+    meta.documents += (int64_t)rows->len;
+    if (index_lance_behind(appending.work.entry->index, appending.work.table))
+        return err_code(err, LH_CONFLICT, "table_changed",
+                        "another program has changed the table of '%.*s': POST "
+                        "/vectors/lance/index/%.*s takes its rows in",
+                        SHOW(index), SHOW(index));
+    if (!append_run(&appending, err) || !work_publish(&appending.work, &meta, err)) return false;
+    jw_object(&w);
+    jw_member_text(&w, "index", index);
+    jw_member_int(&w, "appended", (int64_t)rows->len);
+    jw_member_int(&w, "rows", meta.rows);
+    jw_name(&w, "version");
+    jw_raw(&w, meta.build);
+    jw_end(&w);
+    return true;
+}
+
+/* Jobs. */
+
+static bool job_is_cancelled(void *job) {
+    return job && job_cancelled(job);
+}
+
+static Str row_text(const void *context, size_t row) {
+    const Index *index = context;
+    return index->ops->text(index, row);
+}
+
+static void job_share(void *job, double share) {
+    if (job) job_progress(job, (int64_t)(share * 100), 100, "percent");
+}
+
+/* Words and statistics anew, under the name of other rows, for the version that meta->build says.
+ */
+static bool words_rebuild(LanceWork *work, IndexMeta *meta, Job *job, Err *err) {
+    Store *store = bucket_store(work->bucket);
+    const Index *before = work->entry->index;
+    OWNED(index_close) Index *index = NULL;
+    char path[PATH_MAX], name[UUID_SIZE];
+    ObjectInfo info;
+    Bytes statistics = before->ops->embedder(before);
+    random_uuid(name);
+    meta->vectors = arena_copy(&work->arena, str_from(name));
+    if (statistics.size &&
+        !store_write(store, meta_words_key(meta, &work->arena), statistics, NULL, err))
+        return false;
+    if (meta->text_column.len == 0) return true;
+    if (!index_lance_open(store, meta, &index, err) || !store_staging(store, path, err))
+        return false;
+    TextRows rows = {.count = index->count,
+                     .text = row_text,
+                     .context = index,
+                     .cancelled = job_is_cancelled,
+                     .cancel_context = job};
+    bool ok = text_index_write(&rows, path, err) &&
+              store_adopt(store, path, meta_text_key(meta, &work->arena), NULL, &info, err);
+    if (!ok) unlink(path);
+    return ok;
+}
+
+static void words_remove(LanceWork *work, const IndexMeta *meta) {
+    Err ignored = {0};
+    store_remove(bucket_store(work->bucket), meta_words_key(meta, &work->arena), &ignored);
+    store_remove(bucket_store(work->bucket), meta_text_key(meta, &work->arena), &ignored);
+}
+
+static bool words_publish(LanceWork *work, IndexMeta *meta, Job *job, Err *err) {
+    LanceInfo info;
+    lance_info(work->table, &info);
+    meta->build = arena_print(&work->arena, "%llu", (unsigned long long)info.version);
+    bool ok = words_rebuild(work, meta, job, err) && work_publish(work, meta, err);
+    words_remove(work, ok ? &work->entry->meta : meta);
+    return ok;
+}
+
+bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, Job *job,
+                       Text *result, Err *err) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    LanceWatch watch = {job_is_cancelled, job_share, job};
+    LanceVectorIndexOptions more = {.bits = (uint32_t)spec->num_bits,
+                                    .iterations_max = (uint32_t)spec->max_iters};
+    if (!work_change(&work, index, err)) return false;
+    IndexMeta meta = meta_copy(&work.entry->meta, &work.arena);
+    if (spec->num_partitions) meta.config.partitions = spec->num_partitions;
+    if (spec->num_sub_vectors) meta.config.sub_vectors = spec->num_sub_vectors;
+    int64_t started = clock_us();
+    if (!lance_docs_index(work.table, metric_of(meta.metric), &meta.config, &more, &watch, err))
+        return false;
+    meta.build_ms = (clock_us() - started) / 1000;
+    if (!words_publish(&work, &meta, job, err)) return false;
+    lance_docs_tidy(bucket_store(work.bucket), meta_lance_key(&meta, &work.arena));
+    return index_write(indexes, index, &(JsonWriter){.out = result}, err);
+}
+
+/* Migration. */
+
+static bool rows_copy(const Index *index, LanceDocs *docs, Job *job, Err *err) {
+    LanceDoc rows[MIGRATE_ROWS];
+    for (size_t from = 0; from < index->count; from += MIGRATE_ROWS) {
+        size_t count = MIN((size_t)MIGRATE_ROWS, index->count - from);
+        for (size_t i = 0; i < count; i++)
+            rows[i] = (LanceDoc){.id = index->ops->id(index, from + i),
+                                 .text = index->ops->text(index, from + i),
+                                 .chunk = index->ops->chunk(index, from + i),
+                                 .vector = index->ops->vector(index, from + i)};
+        if (job_is_cancelled(job)) return err_set(err, LH_CANCELLED, "cancelled");
+        if (!lance_docs_add(docs, rows, count, err)) return false;
+    }
+    return true;
+}
+
+/* Trials and promotions are of configurations that the other backend does not have. */
+static void remove_old(LanceWork *work, const IndexMeta *meta) {
+    Store *store = bucket_store(work->bucket);
+    Err ignored = {0};
+    store_remove(store, meta_build_key(meta, &work->arena), &ignored);
+    store_remove(store, meta_vectors_key(meta, &work->arena), &ignored);
+    store_remove(store, meta_key(meta->index, "trials.log", &work->arena), &ignored);
+    store_remove(store, meta_key(meta->index, "promotions.log", &work->arena), &ignored);
+}
+
+static bool migrate_run(LanceWork *work, LanceDocs *docs, Job *job, Err *err) {
+    const Index *index = work->entry->index;
+    Store *store = bucket_store(work->bucket);
+    LanceWatch watch = {job_is_cancelled, job_share, job};
+    IndexMeta meta = meta_copy(&work->entry->meta, &work->arena);
+    uint64_t version;
+    meta.vector_backend = STR("lance");
+    meta.config = (IndexConfig){0};
+    meta.promotion = 0;
+    int64_t started = clock_us();
+    Bytes words = index->ops->embedder(index);
+    if (!lance_docs_open(store, meta_lance_key(&meta, &work->arena), index->dimensions, docs,
+                         err) ||
+        !rows_copy(index, docs, job, err) ||
+        !lance_docs_finish(docs, metric_of(meta.metric), &meta.config, &watch, &version, err))
+        return false;
+    if (words.size && !store_write(store, meta_words_key(&meta, &work->arena), words, NULL, err))
+        return false;
+    meta.build_ms = (clock_us() - started) / 1000;
+    work->table = TAKE(docs->table);
+    if (!work_publish(work, &meta, err)) return false;
+    remove_old(work, &work->entry->meta);
+    return true;
+}
+
+bool index_lance_migrate(Indexes *indexes, Str index, Job *job, Text *result, Err *err) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    OWNED(lance_docs_close) LanceDocs docs = {0};
+    if (!work_hold(&work, index, err)) return false;
+    if (index_lance_table(work.entry->index))
+        return err_code(err, LH_CONFLICT, "already_lance", "index '%.*s' is a Lance table already",
+                        SHOW(index));
+    if (!migrate_run(&work, &docs, job, err)) return false;
+    return index_write(indexes, index, &(JsonWriter){.out = result}, err);
+}

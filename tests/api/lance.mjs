@@ -1,0 +1,140 @@
+import { join } from 'node:path'
+import { arrow, lancedb } from '../lance/lancedb.mjs'
+import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
+
+const data = freshDir()
+let server = await startServer(data)
+const topics = 'river stone cloud engine garden mirror copper violin harbor lantern'.split(' ')
+const texts = Array.from({ length: 3000 }, (_, i) => `${topics[i % 10]} ${topics[i % 7]} number${i}`)
+const line = (id, text) => JSON.stringify({ id, text, even: id % 2 === 0 })
+await call(server, 'POST', '/ingest/file?dataset=notes&format=ndjson', texts.map((text, i) => line(i, text)).join('\n'))
+const search = (index, more) => call(server, 'POST', '/vectors/search', { index, rows: false, ...more })
+const lance = (verb, what, body) => call(server, verb, `/vectors/lance/${what}`, body)
+const stats = async (index = 'notes') => (await lance('GET', `stats/${index}`)).json
+const ids = answer => { truth(answer.json?.hits, answer.text); return answer.json.hits.map(hit => hit.doc_id) }
+const table = async (index = 'notes') => (await lancedb.connect(join(data, `primary/vectors/${index}`))).openTable('docs')
+
+await check('an index of backend "lance" is a Lance table with IVF_PQ and a btree, searched like any other', async () => {
+  const made = await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'notes', dataset: 'notes', text_column: 'text', vector_backend: 'lance' })
+  same([made.status, made.json?.rows, made.json?.vector_backend], [201, 3000, 'lance'], made.text)
+  truth(made.json.config.partitions === 55 && made.json.config.nprobes > 0 && made.json.config.refine === 10, made.text)
+  const found = await search('notes', { query: texts[1234], k: 3 })
+  same([found.json.backend, found.json.hits[0].doc_id, found.json.hits[0].text], ['lance', '1234', texts[1234]], found.text)
+  truth(Math.abs(found.json.hits[0].score - 1) < 1e-4, found.text)
+  same(ids(await search('notes', { query: 'number77' })).slice(0, 1), ['77'])
+  const filtered = await search('notes', { query: texts[8], filter: 'NOT even', k: 5 })
+  truth(filtered.json.hits.length === 5 && ids(filtered).every(id => id % 2 === 1), filtered.text)
+  for (const mode of ['text', 'hybrid']) same(ids(await search('notes', { query: texts[99], mode, k: 1 })), ['99'])
+  const shape = await stats()
+  same([shape.rows, shape.fragments, shape.indexes.map(i => [i.name, i.type, i.rows_indexed, i.rows_unindexed])],
+    [3000, 1, [['doc_id_idx', 'BTREE', 3000, 0], ['vector_idx', 'IVF_PQ', 3000, 0]]])
+})
+
+await check('the same search by its own route; another backend, index or configuration is refused', async () => {
+  same(ids(await lance('POST', 'search/notes', { query: texts[5], k: 1, nprobes: 3, refine: 20, rows: false })), ['5'])
+  await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'plain', dataset: 'notes', text_column: 'text' })
+  for (const [verb, what, body] of [['POST', 'search/plain', { query: 'x' }], ['GET', 'stats/plain'], ['GET', 'doc/plain/5'],
+    ['POST', 'append/plain', { rows: [{ doc_id: 'x', text: 'x' }] }], ['POST', 'index/plain?wait=true', {}]])
+    problem(await lance(verb, what, body), 409, 'wrong_backend')
+  problem(await lance('POST', 'migrate/notes?wait=true'), 409, 'already_lance')
+  problem(await lance('GET', 'stats/none'), 404, 'index_not_found')
+  problem(await lance('POST', 'search/notes', { query: 'x', nprobes: 0 }), 400, 'out_of_range')
+  problem(await lance('POST', 'search/notes', { query: 'x', ef: 10 }), 400, 'unknown_field')
+})
+
+await check('a document is read by its id', async () => {
+  const doc = (await lance('GET', 'doc/notes/1234')).json
+  same([doc.doc_id, doc.chunks.length, doc.chunks[0].chunk, doc.chunks[0].text], ['1234', 1, 0, texts[1234]])
+  same(ids(await search('notes', { vector: doc.chunks[0].vector, k: 1 })), ['1234'])
+  problem(await lance('GET', 'doc/notes/nobody'), 404, 'document_not_found')
+})
+
+await check('LanceDB opens the table, finds the same neighbours through our index, and its rows by the btree', async () => {
+  const theirs = await table()
+  same(await theirs.countRows(), 3000)
+  for (const id of [3, 700, 2999]) {
+    const { vector } = (await lance('GET', `doc/notes/${id}`)).json.chunks[0]
+    const query = theirs.vectorSearch(vector).distanceType('cosine').nprobes(55).refineFactor(50).limit(5).select(['doc_id', '_distance'])
+    truth(/ANN/.test(await query.explainPlan(true)), 'no index')
+    const rows = await query.toArray(), hits = (await search('notes', { vector, k: 5, nprobes: 55, refine: 50 })).json.hits
+    rows.forEach((row, i) => truth(Math.abs(1 - row._distance - hits[i].score) < 1e-5, `${row.doc_id} ${hits[i].doc_id}`))
+    same(rows[0].doc_id, String(id))
+  }
+  truth(/ScalarIndexQuery/.test(await theirs.query().where("doc_id = '5'").explainPlan(true)), 'no btree')
+})
+
+await check('appended rows are found at once, nothing is rewritten, the index stays; a new build takes them in', async () => {
+  const before = await stats()
+  const added = await lance('POST', 'append/notes', { rows: [{ doc_id: 'new1', text: 'a submarine under the ice' }, { doc_id: 'new2', text: 'unheard zeppelins' }] })
+  same([added.status, added.json?.appended, added.json?.rows], [200, 2, 3002], added.text)
+  same(ids(await search('notes', { query: 'submarine', k: 1 })), ['new1'])
+  same((await lance('GET', 'doc/notes/new2')).json.chunks[0].text, 'unheard zeppelins')
+  const after = await stats()
+  same([after.version, after.fragments], [before.version + 1, 2])
+  same(after.indexes.map(i => [i.rows_indexed, i.rows_unindexed]), [[3000, 2], [3000, 2]])
+  same(await (await table()).countRows(), 3002)
+  for (const [rows, status, code] of [[[], 400, 'bad_rows'], [[{ text: 'x' }], 400, 'missing_field'], [[{ doc_id: 'x' }], 400, 'missing_field'],
+    [[{ doc_id: 'x', text: 'x', color: 1 }], 400, 'unknown_field'], [[{ doc_id: 'x', vector: [1] }], 422, 'wrong_dimension']])
+    problem(await lance('POST', 'append/notes', { rows }), status, code)
+  const built = await lance('POST', 'index/notes?wait=true', { num_partitions: 20, num_bits: 8, max_iters: 10 })
+  same([built.status, built.json?.config.partitions], [200, 20], built.text)
+  same((await stats()).indexes.map(i => [i.rows_indexed, i.rows_unindexed]), [[3002, 0], [3002, 0]])
+  same(ids(await search('notes', { query: 'zeppelins', k: 1 })), ['new2'])
+})
+
+await check('trials measure other partitions and probes, leave the table alone, and can be promoted and rolled back', async () => {
+  same((await call(server, 'PUT', '/vectors/evals/notes/s', { sample: 60, seed: 3 })).status, 201)
+  const before = await stats(), trial = config => call(server, 'POST', '/vectors/trials/notes', { config, eval: 's' })
+  const few = (await trial({ nprobes: 1, refine: 1 })).json, many = (await trial({ partitions: 40, sub_vectors: 64, nprobes: 40, refine: 20 })).json
+  truth(many.recall > 0.99 && few.recall < many.recall && many.build_ms > 0 && many.config.partitions === 40, JSON.stringify([few, many]))
+  same(await stats(), before)
+  problem(await trial({ ef_search: 10 }), 400, 'unknown_field')
+  const promoted = await call(server, 'POST', '/vectors/promotions/notes', { trial: 2 })
+  same([promoted.status, promoted.json?.config.partitions], [200, 40], promoted.text)
+  truth((await stats()).version > before.version, 'no new version')
+  same((await call(server, 'POST', '/vectors/promotions/notes/rollback')).json.config.partitions, 20)
+  const tuned = await call(server, 'POST', '/vectors/autotune/notes?wait=true', { grid: { nprobes: [2, 20], refine: [4, 20] }, eval: 's', min_recall: 0.9, promote: true })
+  same(tuned.status, 200, tuned.text)
+})
+
+await check('a refresh takes the dataset\'s rows, embedding what is new, and what was appended by hand goes', async () => {
+  await call(server, 'POST', '/ingest/file?dataset=notes&format=ndjson&mode=append', line(9000, 'a glacier calves'))
+  const done = (await call(server, 'POST', '/vectors/indexes/notes/refresh?wait=true')).json
+  same([done.rows, done.embedded, done.reused], [3001, 1, 3000], JSON.stringify(done))
+  same(ids(await search('notes', { query: 'glacier', k: 1 })), ['9000'])
+  truth(!ids(await search('notes', { query: 'submarine' })).includes('new1'), 'a row that went was found')
+})
+
+await check('an index of the other backend becomes a Lance table, with the same vectors and no embedding', async () => {
+  const query = { query: texts[42], k: 5, exact: true }, before = (await search('plain', query)).json.hits
+  const done = await lance('POST', 'migrate/plain?wait=true')
+  same([done.status, done.json?.vector_backend, done.json?.rows], [200, 'lance', 3000], done.text)
+  const after = (await search('plain', query)).json
+  same([after.backend, after.hits.map(h => [h.doc_id, h.text])], ['lance', before.map(h => [h.doc_id, h.text])])
+  after.hits.forEach((hit, i) => truth(Math.abs(hit.score - before[i].score) < 1e-5, `${hit.score} ${before[i].score}`))
+  same(await (await table('plain')).countRows(), 3000)
+})
+
+await check('what LanceDB does to the table does no harm: the index stays at its version until it is built anew', async () => {
+  const theirs = await table()
+  await theirs.delete("doc_id = '7'")
+  await theirs.optimize()
+  same(ids(await search('notes', { query: texts[7], k: 1 })), ['7'])
+  problem(await lance('POST', 'append/notes', { rows: [{ doc_id: 'x', text: 'x' }] }), 409, 'table_changed')
+  same((await lance('POST', 'index/notes?wait=true', {})).status, 200)
+  for (const mode of ['text', 'hybrid']) same(ids(await search('notes', { query: texts[2001], mode, k: 1 })), ['2001'])
+  truth(!ids(await search('notes', { query: texts[7], k: 10 })).includes('7'), 'a deleted row was found')
+  same((await stats()).rows, 3000)
+})
+
+await check('all of it is there after a kill, and a deleted index leaves nothing', async () => {
+  await server.stop('SIGKILL')
+  server = await startServer(data)
+  same(ids(await search('notes', { query: texts[8], k: 1 })), ['8'])
+  same((await stats('plain')).indexes.length, 2)
+  same((await call(server, 'DELETE', '/vectors/indexes/notes')).status, 200)
+  let gone = false
+  try { gone = (await (await table()).countRows()) < 0 } catch { gone = true }
+  truth(gone, 'the table is still there')
+})
+
