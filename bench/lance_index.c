@@ -148,9 +148,9 @@ static void search_print(const Client *of, size_t clients) {
         rate = MAX(rate, (double)of->count / ((double)(clock_us() - start) / 1e6));
     }
     qsort(of->times, of->count, sizeof *of->times, by_value);
+    int middle = of->times[of->count / 2], late = of->times[of->count * 99 / 100];
     printf("{\"recall\":%.4f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"per_s\":%.0f}\n",
-           (double)hits / (double)(of->count * K), of->times[of->count / 2] / 1e3,
-           of->times[of->count * 99 / 100] / 1e3, rate);
+           (double)hits / (double)(of->count * K), middle / 1e3, late / 1e3, rate);
 }
 
 static int search(Store *store, char **words) {

@@ -1,6 +1,7 @@
 /* An IVF_PQ index from beginning to end: train, encode, write, commit. */
 #include "lance/search_view.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define ITERATIONS 50
@@ -53,6 +54,7 @@ static bool model_plan(const LanceVectorIndexOptions *options, const VectorColum
                       .sub_vectors =
                           options->sub_vectors ? options->sub_vectors : usual.sub_vectors,
                       .bits = usual.bits};
+    assert(model.dimension > 0 && model.sub_vectors > 0);
     size_t most = MIN((size_t)LANCE_PARTITIONS_MAX, MODEL_FLOATS_MAX / model.dimension);
     if (model.partitions > most)
         return err_set(err, LH_INVALID,

@@ -1,6 +1,7 @@
 /* See ivf_scan.h, and ivf_segment.h for the sum that a distance is. */
 #include "lance/ivf_scan.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define TABLE_MOST 255
@@ -43,6 +44,7 @@ static Tables tables_make(const IvfSegment *segment, const float *query, Arena *
         widest = MAX(widest, most - least[b]);
         tables.least += least[b];
     }
+    assert(bytes > 0);
     float levels = (float)MIN((size_t)TABLE_MOST, UINT16_MAX / bytes);
     tables.step = widest > 0 ? widest / levels : 1;
     for (size_t b = 0; b < bytes; b++)

@@ -7,6 +7,7 @@
  * result is the same whatever the number of threads. */
 #include "lance/kmeans.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,7 @@ bool kmeans_train(const float *rows, const KmeansOptions *options, float *out, E
     OWNED(arena_close) Arena arena = {0};
     Training t = {.options = options, .rows = rows, .points = out};
     double last = HUGE_VAL;
+    assert(options->rows > 0 && options->points > 0);
     training_open(&t, &arena);
     t.used = MIN(options->points * FIRST_ROWS_PER_POINT, options->rows);
     for (int i = 0; i < options->iterations_max; i++) {

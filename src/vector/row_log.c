@@ -45,7 +45,7 @@ static size_t drop_covered(RowObject *objects, size_t count) {
         first = objects[i].first;
         objects[--at] = objects[i];
     }
-    memmove(objects, objects + at, (count - at) * sizeof *objects);
+    if (at > 0) memmove(objects, objects + at, (count - at) * sizeof *objects);
     return count - at;
 }
 

@@ -35,12 +35,16 @@ static void rows_add(LanceTable *table) {
     char *texts = arena_alloc(&arena, ROWS * 8);
     for (size_t i = 0; i < ROWS; i++) {
         numbers[i] = (int64_t)(random_next(&state) % 200) - 100;
-        ends[i + 1] = ends[i] + (size_t)snprintf(texts + ends[i], 8, "t%lld", (long long)numbers[i]);
+        ends[i + 1] =
+            ends[i] + (size_t)snprintf(texts + ends[i], 8, "t%lld", (long long)numbers[i]);
     }
     for (size_t i = 0; i < ROWS * DIMENSION; i++)
         vectors[i] = (float)(random_next(&state) % 100) / 50 - 1;
     LanceColumn columns[] = {
-        {.values = numbers}, {.values = texts, .offsets = ends}, {.values = vectors}};
+        {.values = numbers},
+        {.values = texts,   .offsets = ends},
+        {.values = vectors                }
+    };
     check(lance_append(table, &(LanceBatch){ROWS, 3, columns, NULL}, &err), &err);
 }
 
@@ -101,12 +105,14 @@ static void ivf_use(LanceFile *index, LanceFile *auxiliary) {
     Nearest nearest;
     if (segment_read(index, auxiliary, DIMENSION, &segment, &err) && segment.rows > 0) {
         nearest_open(&nearest, 50, &arena);
-        IvfScan scan = {.segment = &segment,
-                        .filter = {.options = &options, .none = true},
-                        .query = query,
-                        .nprobes = 3,
-                        .least = 100,
-                        .nearest = &nearest};
+        IvfScan scan = {
+            .segment = &segment,
+            .filter = {.options = &options, .none = true},
+            .query = query,
+            .nprobes = 3,
+            .least = 100,
+            .nearest = &nearest
+        };
         ivf_scan(&scan, &arena);
         nearest_finish(&nearest);
         for (size_t i = 0; i < nearest.len; i++) {

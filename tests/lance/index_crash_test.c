@@ -10,8 +10,8 @@
 static LanceSchema vector_schema(void) {
     static LanceField fields[2];
     fields[0] = (LanceField){.name = STR("id"), .type = lance_type(STR("int64"))};
-    fields[1] = (LanceField){.name = STR("vector"),
-                             .type = lance_type(STR("fixed_size_list:float:16"))};
+    fields[1] =
+        (LanceField){.name = STR("vector"), .type = lance_type(STR("fixed_size_list:float:16"))};
     return (LanceSchema){fields, 2};
 }
 
@@ -104,8 +104,9 @@ static void check_found(LanceTable *table, uint64_t id) {
     CHECK(hits[0].distance == 0 && hits[0].address == rows[0]);
 }
 
-TEST("killed at 50 moments of indexing, appending and compacting: the last version opens, and every "
-     "row is found by its vector and by its id") {
+TEST(
+    "killed at 50 moments of indexing, appending and compacting: the last version opens, and every "
+    "row is found by its vector and by its id") {
     const char *kills = getenv("CRASH_KILLS"), *dir = kit_dir();
     LanceSchema schema = vector_schema();
     Store *store = kit_store(dir);

@@ -109,7 +109,8 @@ TEST("sums over tables and the distances below a bound are exact, for any number
                 CHECK_INT(sums[i], sum);
                 constants[i] = (float)(i % 7);
             }
-            float limit = 2 - (float)sums[rows / 2];
+            size_t middle = rows / 2;
+            float limit = 2 - (float)sums[middle];
             size_t found = k->below(constants, sums, rows, 1, 1, limit, distances, numbers), at = 0;
             for (size_t i = 0; i < rows; i++) {
                 float distance = constants[i] + 1 - (float)sums[i];
