@@ -10,6 +10,9 @@
 
 #define APPEND_ROWS_MAX 10000
 #define MIGRATE_ROWS 2048
+#define FRAGMENTS_MANY 64    /* a search of rows without an index opens each */
+#define SMALL_FRAGMENT 16384 /* rows; larger ones are not written again */
+#define UNINDEXED_MANY 2000  /* so many are compared one by one in about half a millisecond */
 
 const Option lance_index_options[] = {
     {"num_partitions",   LH_INT, AT(LanceIndexSpec, num_partitions), NULL,
@@ -248,6 +251,30 @@ static bool append_run(Appending *appending, Err *err) {
     return ok;
 }
 
+static uint64_t rows_unindexed(LanceTable *table, Arena *arena) {
+    LanceIndexInfo *infos;
+    size_t count;
+    Err ignored = {0};
+    uint64_t most = 0;
+    if (!lance_indexes(table, arena, &infos, &count, &ignored)) return 0;
+    for (size_t i = 0; i < count; i++) most = MAX(most, infos[i].rows_unindexed);
+    return most;
+}
+
+/* Many small appends: their fragments become larger ones, and their rows join the indexes. Neither
+ * changes which rows there are, nor their order. The append has succeeded whatever comes of it. */
+static void append_tidy(LanceWork *work) {
+    LanceInfo info;
+    LanceCompacted done;
+    Err err = {0};
+    LanceCompactOptions small = {.rows_max = SMALL_FRAGMENT};
+    lance_info(work->table, &info);
+    bool ok = info.fragments < FRAGMENTS_MANY || lance_compact(work->table, &small, &done, &err);
+    ok = ok && (rows_unindexed(work->table, &work->arena) < UNINDEXED_MANY ||
+                lance_index_update(work->table, NULL, NULL, &err));
+    if (!ok) log_warn("index '%.*s' stays as it grew: %s", SHOW(work->held), err.message);
+}
+
 bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err) {
     OWNED(appending_close) Appending appending = {.work.indexes = indexes};
     JsonWriter w = {.out = result};
@@ -264,7 +291,9 @@ bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *res
                         "another program has changed the table of '%.*s': POST "
                         "/vectors/lance/index/%.*s takes its rows in",
                         SHOW(index), SHOW(index));
-    if (!append_run(&appending, err) || !work_publish(&appending.work, &meta, err)) return false;
+    if (!append_run(&appending, err)) return false;
+    append_tidy(&appending.work);
+    if (!work_publish(&appending.work, &meta, err)) return false;
     jw_object(&w);
     jw_member_text(&w, "index", index);
     jw_member_int(&w, "appended", (int64_t)rows->len);
