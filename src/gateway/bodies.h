@@ -30,9 +30,6 @@ typedef struct PatchBody {
     Str owner, description;
     const Json *tags, *columns, *pii;
 } PatchBody;
-typedef struct LanceAppendBody {
-    const Json *rows;
-} LanceAppendBody;
 typedef struct RollbackBody {
     int64_t version;
 } RollbackBody;

@@ -24,12 +24,6 @@ const Option lance_search_body[] = {
     {0                               },
 };
 
-const Option lance_append_body[] = {
-    {"rows",              LH_JSON, AT(LanceAppendBody, rows), REQUIRED,
-     "[{\"doc_id\",\"text\",\"vector\"?}]: rows to append"},
-    {0},
-};
-
 static bool gone(void *context) {
     return request_gone(context);
 }
@@ -63,10 +57,10 @@ bool lance_get_stats(App *app, Call *call, Err *err) {
 
 bool lance_post_append(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
-    const LanceAppendBody *body = call->body;
-    if (!index_lance_append(app->indexes, call->params[0], body->rows, &text, err)) return false;
-    answer_json(call, 200, &text);
-    return true;
+    bool upkeep = false;
+    if (!index_lance_append(app->indexes, call->params[0], call->body, &text, &upkeep, err))
+        return false;
+    return answer_rows(app, call, &text, upkeep);
 }
 
 /* Jobs, which outlive the request. */

@@ -137,7 +137,7 @@ static void start_upkeep(App *app, Str index) {
         log_warn("index '%.*s' has no upkeep now: %s", SHOW(index), err.message);
 }
 
-static bool answer_rows(App *app, Call *call, Text *result, bool upkeep) {
+bool answer_rows(App *app, Call *call, Text *result, bool upkeep) {
     if (upkeep) start_upkeep(app, call->params[0]);
     answer_json(call, 200, result);
     return true;

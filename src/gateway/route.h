@@ -60,6 +60,9 @@ void answer_json(Call *call, int status, Text *json);  /* takes the text */
 bool answer_job(App *app, Call *call, const char *kind, JobRun *run, void *context,
                 JobFree *free_context, int status, Err *err);
 
+/* Answers a change of an index's rows, after starting the upkeep that it asks for. */
+bool answer_rows(App *app, Call *call, Text *result, bool upkeep);
+
 /* IMF-fixdate (RFC 9110, 5.6.7). */
 #define HTTP_DATE_SIZE 32
 Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]);

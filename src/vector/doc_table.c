@@ -65,3 +65,23 @@ const DocTable *index_entry_docs(IndexEntry *entry) {
     pthread_mutex_unlock(&entry->lock);
     return entry->docs;
 }
+
+static const uint32_t *rows_of(const DocTable *table, Str doc_id, Arena *arena, size_t *count) {
+    size_t len = 0;
+    for (uint32_t row = doc_table_first(table, doc_id); row != GRAPH_NONE; row = table->next[row])
+        len++;
+    uint32_t *rows = arena_array(arena, uint32_t, len + 1), *next = rows;
+    for (uint32_t row = doc_table_first(table, doc_id); row != GRAPH_NONE; row = table->next[row])
+        *next++ = row;
+    *count = len;
+    return rows;
+}
+
+const uint32_t *index_entry_rows_of(IndexEntry *entry, Str doc_id, Arena *arena, size_t *count) {
+    const IndexOps *ops = entry->index->ops;
+    Err err = {0};
+    uint32_t *rows;
+    if (ops->rows_of && ops->rows_of(entry->index, doc_id, arena, &rows, count, &err)) return rows;
+    if (err.kind != LH_OK) log_warn("index '%.*s': %s", SHOW(entry->meta.index), err.message);
+    return rows_of(index_entry_docs(entry), doc_id, arena, count);
+}

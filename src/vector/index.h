@@ -50,6 +50,9 @@ typedef struct IndexOps {
     Str (*text)(const Index *index, size_t row);
     const float *(*vector)(const Index *index, size_t row); /* index->stride floats */
     uint32_t (*chunk)(const Index *index, size_t row);
+    /* The rows of a document, ascending, into the arena. NULL: a DocTable has to find them. */
+    bool (*rows_of)(const Index *index, Str doc_id, Arena *arena, uint32_t **rows, size_t *count,
+                    Err *err);
     Bytes (*embedder)(const Index *index); /* statistics for embedder_load; may be empty */
     int64_t (*memory_bytes)(const Index *index);
     void (*close)(Index *index);

@@ -224,6 +224,18 @@ static uint32_t lance_index_chunk(const Index *index, size_t row) {
     return (uint32_t)chunk;
 }
 
+static bool lance_index_rows_of(const Index *index, Str doc_id, Arena *arena, uint32_t **rows,
+                                size_t *count, Err *err) {
+    const LanceIndexed *lance = (const LanceIndexed *)index;
+    const LanceKey key = {.kind = LANCE_TEXT, .text = doc_id};
+    uint64_t *found;
+    if (!lance_find(lance->table, STR("doc_id"), &key, arena, &found, count, err)) return false;
+    *rows = arena_array(arena, uint32_t, *count + 1);
+    for (size_t i = 0; i < *count; i++)
+        (*rows)[i] = (uint32_t)lance_rows_number(lance->rows, found[i]);
+    return true;
+}
+
 static Bytes lance_index_embedder(const Index *index) {
     return ((const LanceIndexed *)index)->words;
 }
@@ -299,6 +311,7 @@ static const IndexOps lance_ops = {.name = "lance",
                                    .text = lance_index_text,
                                    .vector = lance_index_vector,
                                    .chunk = lance_index_chunk,
+                                   .rows_of = lance_index_rows_of,
                                    .embedder = lance_index_embedder,
                                    .memory_bytes = lance_index_memory,
                                    .close = lance_index_close};

@@ -15,6 +15,7 @@
 static void entry_free(IndexEntry *entry) {
     overlay_close(&entry->overlay);
     doc_table_close(&entry->docs);
+    text_tail_close(&entry->tail);
     embedder_close(&entry->embedder);
     text_index_close(&entry->text);
     index_close(&entry->index);

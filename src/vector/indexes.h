@@ -19,6 +19,19 @@
 /* doc_id to rows, made when a filter or a refresh first needs it. */
 typedef struct DocTable DocTable;
 
+/* The words of the rows that an index was appended since its text index was written; made when a
+ * search by words first needs them. */
+typedef struct TailRow {
+    const Stem *stems; /* ascending by hash */
+    size_t stem_count;
+    uint32_t words;
+} TailRow;
+typedef struct TextTail {
+    size_t first, count; /* rows of the index */
+    TailRow *rows;
+    Arena arena;
+} TextTail;
+
 struct IndexEntry {
     atomic_int holders;
     Arena arena; /* of meta */
@@ -30,8 +43,9 @@ struct IndexEntry {
     Err no_model;       /* why that is not there */
     Err broken;
     atomic_int searches;  /* up to SEARCHES_WARM */
-    pthread_mutex_t lock; /* over docs being made */
+    pthread_mutex_t lock; /* over docs and tail being made */
     DocTable *docs;
+    TextTail *tail;
     Overlay *overlay; /* NULL: broken */
     /* Over the overlay being changed. A search that finds it taken goes on without a look at the
      * log: whoever has it is looking. */
@@ -138,8 +152,13 @@ void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w)
 void doc_table_open(const Index *index, DocTable **out);
 const DocTable *index_entry_docs(IndexEntry *entry); /* made once */
 void doc_table_close(DocTable **table);
+/* text_tail.c. NULL where the text index has all rows. */
+bool index_entry_tail(IndexEntry *entry, const TextTail **out, Err *err);
+void text_tail_close(TextTail **tail);
 /* The rows of a document, in order; GRAPH_NONE ends them. */
 uint32_t doc_table_first(const DocTable *table, Str doc_id);
 uint32_t doc_table_next(const DocTable *table, uint32_t row);
+/* The rows of a document, in order, in the arena; without a table where the index knows them. */
+const uint32_t *index_entry_rows_of(IndexEntry *entry, Str doc_id, Arena *arena, size_t *count);
 /* Sets the rows of this document in `set`. */
 void doc_table_mark(const DocTable *table, Str doc_id, RowSet *set);

@@ -4,11 +4,9 @@
 #include "vector/index_lance.h"
 #include "vector/indexes.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-#define APPEND_ROWS_MAX 10000
 #define MIGRATE_ROWS 2048
 #define FRAGMENTS_MANY 64    /* a search of rows without an index opens each */
 #define SMALL_FRAGMENT 16384 /* rows; larger ones are not written again */
@@ -123,133 +121,66 @@ bool index_lance_stats(Indexes *indexes, Str index, Text *result, Err *err) {
     return true;
 }
 
-static void chunk_write(const LanceBatch *batch, size_t row, size_t dimensions, JsonWriter *w) {
-    const float *vector = (const float *)batch->columns[2].values + row * dimensions;
+/* Of the document's rows those that a search would find. */
+static const uint32_t *document_rows(IndexEntry *entry, const RowsView *view, Str doc_id,
+                                     Arena *arena, size_t *count) {
+    size_t at, kept = 0, all;
+    if (!rows_view_find(view, doc_id, &at)) {
+        const uint32_t *base = index_entry_rows_of(entry, doc_id, arena, &all);
+        uint32_t *rows = arena_array(arena, uint32_t, all + 1);
+        for (size_t i = 0; i < all; i++)
+            if (rows_view_base_alive(view, base[i])) rows[kept++] = base[i];
+        *count = kept;
+        return rows;
+    }
+    all = rows_view_row(view, at)->rows;
+    uint32_t *rows = arena_array(arena, uint32_t, all + 1);
+    for (size_t i = 0; i < all; i++)
+        if (rowset_has(&view->live, at + i)) rows[kept++] = (uint32_t)(view->base_count + at + i);
+    *count = kept;
+    return rows;
+}
+
+static void chunk_write(const RowsView *view, uint32_t row, size_t dimensions, JsonWriter *w) {
+    const float *vector = rows_view_vector(view, row);
     jw_object(w);
-    jw_member_int(w, "chunk", ((const int32_t *)batch->columns[0].values)[row]);
-    jw_member_text(w, "text", lance_text(&batch->columns[1], row));
+    jw_member_int(w, "chunk", rows_view_chunk(view, row));
+    jw_member_text(w, "text", rows_view_text(view, row));
     jw_name(w, "vector");
     jw_array(w);
-    for (size_t i = 0; i < dimensions; i++) jw_float(w, vector[i]);
+    for (size_t i = 0; vector && i < dimensions; i++) jw_float(w, vector[i]);
     jw_end(w);
     jw_end(w);
 }
 
 bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err *err) {
-    static const Str columns[] = {STR("chunk"), STR("text"), STR("vector")};
     OWNED(work_close) LanceWork work = {.indexes = indexes};
-    LanceKey key = {.kind = LANCE_TEXT, .text = doc_id};
+    OWNED(rows_view_release) RowsView *view = NULL;
     JsonWriter w = {.out = result};
-    LanceBatch batch;
-    uint64_t *found;
     size_t count;
     if (!work_find(&work, index, err)) return false;
-    LanceTable *table = index_lance_table(work.entry->index);
-    if (!lance_find(table, STR("doc_id"), &key, &work.arena, &found, &count, err)) return false;
+    entry_look(indexes, work.entry);
+    view = overlay_view(work.entry->overlay);
+    const uint32_t *rows = document_rows(work.entry, view, doc_id, &work.arena, &count);
     if (count == 0)
         return err_code(err, LH_MISSING, "document_not_found", "index '%.*s' has no '%.*s'",
                         SHOW(index), (int)MIN(doc_id.len, 80), doc_id.data);
-    if (!lance_take(table, found, count, columns, COUNT(columns), &work.arena, &batch, err))
-        return false;
     jw_object(&w);
     jw_member_text(&w, "doc_id", doc_id);
     jw_name(&w, "chunks");
     jw_array(&w);
-    for (size_t i = 0; i < count; i++) chunk_write(&batch, i, work.entry->index->dimensions, &w);
+    for (size_t i = 0; i < count; i++)
+        chunk_write(view, rows[i], work.entry->index->dimensions, &w);
     jw_end(&w);
     jw_end(&w);
     return true;
 }
 
-/* Appending. */
-
-typedef struct Appending {
-    LanceWork work;
-    LanceDoc *docs;
-    size_t count, cap;
-} Appending;
-
-static void appending_close(Appending *appending) {
-    work_close(&appending->work);
-}
-
-static float *doc_new(Appending *appending, Str id, uint32_t chunk, Str text) {
-    Arena *arena = &appending->work.arena;
-    if (appending->count == appending->cap) {
-        size_t cap = appending->cap ? appending->cap * 2 : 64;
-        LanceDoc *grown = arena_array(arena, LanceDoc, cap);
-        if (appending->count) memcpy(grown, appending->docs, appending->count * sizeof *grown);
-        appending->docs = grown;
-        appending->cap = cap;
-    }
-    float *vector = arena_array(arena, float, appending->work.entry->index->stride);
-    appending->docs[appending->count++] =
-        (LanceDoc){.id = id, .chunk = chunk, .text = text, .vector = vector};
-    return vector;
-}
-
-static bool vector_take(const Appending *appending, const Json *json, float *out, Err *err) {
-    size_t n = appending->work.entry->index->dimensions;
-    if (json->kind != JSON_ARRAY || json->len != n)
-        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
-                        "'vector' is no list of %zu numbers, as the index has them", n);
-    for (size_t i = 0; i < n; i++) {
-        double number;
-        if (!json_number(&json->items[i], &number) || !isfinite((float)number))
-            return err_code(err, LH_INVALID, "wrong_type", "'vector' must hold finite numbers");
-        out[i] = (float)number;
-    }
-    return true;
-}
-
-static bool text_take(Appending *appending, Str id, Str text, Err *err) {
-    const IndexEntry *entry = appending->work.entry;
-    Metric metric = metric_of(entry->meta.metric);
-    Chunker chunks = chunker(text, &entry->meta.chunk);
-    uint32_t chunk = 0;
-    Str part;
-    if (!entry->embedder)
-        return err_code(err, LH_IMPOSSIBLE, "no_model",
-                        "index '%.*s' has no model: give each row its 'vector'",
-                        SHOW(entry->meta.index));
-    while (chunk_next(&chunks, &part)) {
-        float *vector = doc_new(appending, id, chunk++, part);
-        if (!embedder_embed(entry->embedder, &part, 1, vector, err)) return false;
-        metric_prepare(metric, vector, entry->index->dimensions);
-    }
-    return true;
-}
-
-static bool row_take(Appending *appending, const Json *row, Err *err) {
-    const IndexEntry *entry = appending->work.entry;
-    const Json *vector = json_get(row, "vector");
-    Str id = json_get_text(row, "doc_id", (Str){0}), text = json_get_text(row, "text", (Str){0});
-    if (row->kind != JSON_OBJECT || id.len == 0)
-        return err_code(err, LH_INVALID, "missing_field", "each row needs a text 'doc_id'");
-    for (size_t i = 0; i < row->len; i++)
-        if (!str_is(row->items[i].name, "doc_id") && !str_is(row->items[i].name, "text") &&
-            !str_is(row->items[i].name, "vector"))
-            return err_code(err, LH_INVALID, "unknown_field", "a row has no field '%.*s'",
-                            (int)MIN(row->items[i].name.len, 80), row->items[i].name.data);
-    if (!vector && text.len == 0)
-        return err_code(err, LH_INVALID, "missing_field", "give '%.*s' a 'text' or a 'vector'",
-                        (int)MIN(id.len, 80), id.data);
-    if (!vector) return text_take(appending, id, text, err);
-    float *out = doc_new(appending, id, 0, text);
-    if (!vector_take(appending, vector, out, err)) return false;
-    metric_prepare(metric_of(entry->meta.metric), out, entry->index->dimensions);
-    return true;
-}
-
-static bool append_run(Appending *appending, Err *err) {
-    LanceWork *work = &appending->work;
-    LanceDocs docs = {.table = work->table, .dimensions = work->entry->index->dimensions};
-    bool ok = lance_writer_open(work->table, &docs.writer, err) &&
-              lance_docs_add(&docs, appending->docs, appending->count, err) &&
-              lance_writer_commit(docs.writer, err);
-    lance_writer_close(&docs.writer);
-    return ok;
-}
+/* ---- Appending ----
+ *
+ * Rows are put like those of any index, durable in its log (rows.c), and then taken into the table
+ * as a fragment of it, after which the log has nothing to add. So a refresh keeps them, and where
+ * the table cannot take them now they are found all the same and go in later. */
 
 static uint64_t rows_unindexed(LanceTable *table, Arena *arena) {
     LanceIndexInfo *infos;
@@ -275,31 +206,72 @@ static void append_tidy(LanceWork *work) {
     if (!ok) log_warn("index '%.*s' stays as it grew: %s", SHOW(work->held), err.message);
 }
 
-bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err) {
-    OWNED(appending_close) Appending appending = {.work.indexes = indexes};
-    JsonWriter w = {.out = result};
-    if (!rows || rows->kind != JSON_ARRAY || rows->len == 0 || rows->len > APPEND_ROWS_MAX)
-        return err_code(err, LH_INVALID, "bad_rows", "'rows' is a list of 1 to %d rows",
-                        APPEND_ROWS_MAX);
-    if (!work_change(&appending.work, index, err)) return false;
-    for (size_t i = 0; i < rows->len; i++)
-        if (!row_take(&appending, &rows->items[i], err)) return err_while(err, "row %zu", i);
-    IndexMeta meta = meta_copy(&appending.work.entry->meta, &appending.work.arena);
-    meta.documents += (int64_t)rows->len;
-    if (index_lance_behind(appending.work.entry->index, appending.work.table))
+static LanceDoc *docs_of(const RowsView *view, Arena *arena) {
+    LanceDoc *docs = arena_array(arena, LanceDoc, view->live.count + 1), *next = docs;
+    for (size_t at = 0; at < view->count; at++) {
+        if (!rowset_has(&view->live, at)) continue;
+        const OverlayRow *row = rows_view_row(view, at);
+        *next++ = (LanceDoc){
+            .id = row->doc_id, .text = row->text, .chunk = row->chunk, .vector = row->vector};
+    }
+    return docs;
+}
+
+static bool docs_append(LanceWork *work, const LanceDoc *docs, size_t count, Err *err) {
+    LanceDocs out = {.table = work->table, .dimensions = work->entry->index->dimensions};
+    bool ok = lance_writer_open(work->table, &out.writer, err) &&
+              lance_docs_add(&out, docs, count, err) && lance_writer_commit(out.writer, err);
+    lance_writer_close(&out.writer);
+    return ok;
+}
+
+/* What lies over the table, where it only adds to it: a fold (fold.c) replaces and deletes. */
+static bool take_in(LanceWork *work, Err *err) {
+    OWNED(rows_view_release) RowsView *view = NULL;
+    IndexEntry *entry = work->entry;
+    IndexMeta meta = meta_copy(&entry->meta, &work->arena);
+    if (index_lance_behind(entry->index, work->table))
         return err_code(err, LH_CONFLICT, "table_changed",
-                        "another program has changed the table of '%.*s': POST "
-                        "/vectors/lance/index/%.*s takes its rows in",
-                        SHOW(index), SHOW(index));
-    if (!append_run(&appending, err)) return false;
-    append_tidy(&appending.work);
-    if (!work_publish(&appending.work, &meta, err)) return false;
+                        "another program has changed the table: POST /vectors/lance/index takes "
+                        "its rows in");
+    pthread_mutex_lock(&entry->rows_lock); /* so that the number is the view's */
+    view = overlay_view(entry->overlay);
+    meta.rows_after = (int64_t)entry->rows_known;
+    pthread_mutex_unlock(&entry->rows_lock);
+    if (view->dead > 0 || view->live.count == 0) return true;
+    meta.documents += (int64_t)view->live_documents;
+    if (!docs_append(work, docs_of(view, &work->arena), view->live.count, err)) return false;
+    append_tidy(work);
+    return work_publish(work, &meta, err);
+}
+
+static void try_take_in(Indexes *indexes, Str index) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    Err err = {0};
+    if (indexes_is_held(indexes, index)) return; /* whoever appends next does it */
+    if (!work_change(&work, index, &err) || !take_in(&work, &err))
+        log_info("rows of index '%.*s' stay beside its table for now: %s", SHOW(index),
+                 err.message);
+}
+
+bool index_lance_append(Indexes *indexes, Str index, const RowsSpec *spec, Text *result,
+                        bool *upkeep, Err *err) {
+    OWNED(work_close) LanceWork work = {.indexes = indexes};
+    OWNED(rows_view_release) RowsView *view = NULL;
+    OWNED(text_close) Text put = {0};
+    JsonWriter w = {.out = result};
+    if (!index_lance_check(indexes, index, err) ||
+        !index_rows_put(indexes, index, spec, &put, upkeep, err))
+        return false;
+    try_take_in(indexes, index);
+    if (!work_find(&work, index, err)) return false;
+    view = overlay_view(work.entry->overlay);
     jw_object(&w);
     jw_member_text(&w, "index", index);
-    jw_member_int(&w, "appended", (int64_t)rows->len);
-    jw_member_int(&w, "rows", meta.rows);
+    jw_member_int(&w, "appended", (int64_t)spec->rows->len);
+    jw_member_int(&w, "rows", (int64_t)rows_view_live(view));
     jw_name(&w, "version");
-    jw_raw(&w, meta.build);
+    jw_raw(&w, work.entry->meta.build);
     jw_end(&w);
     return true;
 }

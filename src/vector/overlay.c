@@ -151,13 +151,13 @@ static void alive_open(RowsView *view) {
 }
 
 /* True when the document was there. */
-static bool kill_base(RowsView *view, const DocTable *docs, Str doc_id) {
-    uint32_t row = doc_table_first(docs, doc_id);
-    size_t before = view->dead;
-    if (row == GRAPH_NONE) return false;
+static bool kill_base(RowsView *view, IndexEntry *entry, Str doc_id) {
+    OWNED(arena_close) Arena arena = {0};
+    size_t count, before = view->dead;
+    const uint32_t *rows = index_entry_rows_of(entry, doc_id, &arena, &count);
+    if (count == 0) return false;
     if (!view->alive.bits) alive_open(view);
-    for (; row != GRAPH_NONE; row = doc_table_next(docs, row))
-        view->dead += rowset_remove(&view->alive, row);
+    for (size_t i = 0; i < count; i++) view->dead += rowset_remove(&view->alive, rows[i]);
     view->dead_documents += view->dead > before;
     return view->dead > before;
 }
@@ -173,7 +173,7 @@ static bool kill_document(const Overlay *overlay, RowsView *view, Str doc_id) {
         return was;
     }
     IndexEntry *entry = overlay->options.entry;
-    return entry && view->base_count > 0 && kill_base(view, index_entry_docs(entry), doc_id);
+    return entry && view->base_count > 0 && kill_base(view, entry, doc_id);
 }
 
 /* ---- The overlay ---- */
@@ -229,19 +229,10 @@ static void slot_set(RowsView *view, Str doc_id, size_t at) {
     view->slots[slot] = (uint32_t)at;
 }
 
-static int stem_order(const void *a, const void *b) {
-    uint64_t x = ((const Stem *)a)->hash, y = ((const Stem *)b)->hash;
-    return (x > y) - (x < y);
-}
-
 static void take_stems(Overlay *overlay, OverlayRow *row) {
-    if (!overlay->stems) return;
-    const Stem *stems = stems_of(overlay->stems, row->text, &row->stem_count);
-    Stem *kept = arena_array(&overlay->arena, Stem, row->stem_count + 1);
-    if (row->stem_count) memcpy(kept, stems, row->stem_count * sizeof *kept);
-    qsort(kept, row->stem_count, sizeof *kept, stem_order);
-    for (size_t i = 0; i < row->stem_count; i++) row->words += kept[i].count;
-    row->stems = kept;
+    if (overlay->stems)
+        row->stems =
+            stems_keep(overlay->stems, row->text, &overlay->arena, &row->stem_count, &row->words);
 }
 
 static float *vectors_new(Overlay *overlay, size_t count) {

@@ -21,6 +21,10 @@
 
 typedef struct IndexEntry IndexEntry;
 
+/* text_tail.c. The stems of a text in the arena, ascending by hash; *words grows by how many there
+ * are. */
+Stem *stems_keep(Stems *stems, Str text, Arena *arena, size_t *count, uint32_t *words);
+
 typedef struct OverlayRow {
     Str doc_id, text;
     const float *vector; /* prepared, stride floats; NULL: it says that the document was deleted */

@@ -26,23 +26,38 @@ static Hit beside_hit(const Ranking *ranking, size_t at, float score) {
     return (Hit){(uint32_t)(ranking->view->base_count + at), score};
 }
 
-static bool rank_text(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
+/* Rows that the text index does not have: of the base, and of the overlay. */
+static void rank_text_beside(const Ranking *ranking, const TextQuery *query, const TextTail *tail,
+                             Hit *hits, size_t *count) {
+    size_t k = ranking->params.k;
+    for (size_t i = 0; tail && i < tail->count; i++) {
+        const TailRow *row = &tail->rows[i];
+        if (!rowset_has(ranking->params.allowed, tail->first + i)) continue;
+        float score = text_query_score(query, row->stems, row->stem_count, row->words);
+        if (score > 0) hits_add(hits, count, k, (Hit){(uint32_t)(tail->first + i), score});
+    }
+    for (size_t at = next_beside(ranking, 0); at != SIZE_MAX; at = next_beside(ranking, at + 1)) {
+        const OverlayRow *row = rows_view_row(ranking->view, at);
+        float score = text_query_score(query, row->stems, row->stem_count, row->words);
+        if (score > 0) hits_add(hits, count, k, beside_hit(ranking, at, score));
+    }
+}
+
+static bool rank_text(IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
                       Err *err) {
     OWNED(text_query_close) TextQuery query = {0};
+    const TextTail *tail;
     if (!entry->text)
         return err_code(err, LH_IMPOSSIBLE, "no_text_index",
                         "index '%.*s' has no text to search: only mode \"vector\" is possible",
                         SHOW(entry->meta.index));
     if (!text_index_search(entry->text, ranking->words, ranking->params.k, ranking->params.allowed,
-                           hits, count, err))
+                           hits, count, err) ||
+        !index_entry_tail(entry, &tail, err))
         return false;
-    if (ranking->beside.count == 0) return true;
+    if (ranking->beside.count == 0 && !tail) return true;
     if (!text_query_open(entry->text, ranking->words, &query, err)) return false;
-    for (size_t at = next_beside(ranking, 0); at != SIZE_MAX; at = next_beside(ranking, at + 1)) {
-        const OverlayRow *row = rows_view_row(ranking->view, at);
-        float score = text_query_score(&query, row->stems, row->stem_count, row->words);
-        if (score > 0) hits_add(hits, count, ranking->params.k, beside_hit(ranking, at, score));
-    }
+    rank_text_beside(ranking, &query, tail, hits, count);
     return true;
 }
 
@@ -111,7 +126,7 @@ static size_t fuse(Hit *all, size_t count, size_t k, Hit *hits) {
     return out;
 }
 
-static bool rank_both(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
+static bool rank_both(IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
                       Err *err) {
     Ranking deep = *ranking;
     size_t near, matching;
@@ -129,8 +144,7 @@ static bool rank_both(const IndexEntry *entry, const Ranking *ranking, Hit *hits
     return ok;
 }
 
-bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count,
-               Err *err) {
+bool rank_rows(IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count, Err *err) {
     switch (ranking->mode) {
     case RANK_TEXT:
         return rank_text(entry, ranking, hits, count, err);

@@ -17,4 +17,4 @@ typedef struct Ranking {
 
 RankMode rank_mode(Str name); /* of a name that an option's choices checked */
 /* Up to params.k rows of the view, best first; scores are similarities, BM25's, or the fusion's. */
-bool rank_rows(const IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count, Err *err);
+bool rank_rows(IndexEntry *entry, const Ranking *ranking, Hit *hits, size_t *count, Err *err);

@@ -105,7 +105,8 @@ bool index_lance_stats(Indexes *indexes, Str index, Text *result, Err *err);
 /* LH_MISSING "document_not_found". */
 bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err *err);
 /* `rows`: [{"doc_id","text","vector"?}]. One version more, nothing is written anew. */
-bool index_lance_append(Indexes *indexes, Str index, const Json *rows, Text *result, Err *err);
+bool index_lance_append(Indexes *indexes, Str index, const RowsSpec *spec, Text *result,
+                        bool *upkeep, Err *err);
 /* Jobs: both indexes built anew; an index of backend "parquet" made one of this. */
 bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, Job *job,
                        Text *result, Err *err);

@@ -67,13 +67,13 @@ await check('appended rows are found at once, nothing is rewritten, the index st
   const before = await stats()
   const added = await lance('POST', 'append/notes', { rows: [{ doc_id: 'new1', text: 'a submarine under the ice' }, { doc_id: 'new2', text: 'unheard zeppelins' }] })
   same([added.status, added.json?.appended, added.json?.rows], [200, 2, 3002], added.text)
-  same(ids(await search('notes', { query: 'submarine', k: 1 })), ['new1'])
+  for (const mode of ['vector', 'text', 'hybrid']) same(ids(await search('notes', { query: 'submarine', k: 1, mode })), ['new1'], mode)
   same((await lance('GET', 'doc/notes/new2')).json.chunks[0].text, 'unheard zeppelins')
   const after = await stats()
   same([after.version, after.fragments], [before.version + 1, 2])
   same(after.indexes.map(i => [i.rows_indexed, i.rows_unindexed]), [[3000, 2], [3000, 2]])
   same(await (await table()).countRows(), 3002)
-  for (const [rows, status, code] of [[[], 400, 'bad_rows'], [[{ text: 'x' }], 400, 'missing_field'], [[{ doc_id: 'x' }], 400, 'missing_field'],
+  for (const [rows, status, code] of [[[], 400, 'empty_list'], [[{ text: 'x' }], 400, 'missing_field'], [[{ doc_id: 'x' }], 400, 'missing_field'],
     [[{ doc_id: 'x', text: 'x', color: 1 }], 400, 'unknown_field'], [[{ doc_id: 'x', vector: [1] }], 422, 'wrong_dimension']])
     problem(await lance('POST', 'append/notes', { rows }), status, code)
   const built = await lance('POST', 'index/notes?wait=true', { num_partitions: 20, num_bits: 8, max_iters: 10 })
@@ -107,12 +107,38 @@ await check('trials measure other partitions and probes, leave the table alone, 
   same(tuned.status, 200, tuned.text)
 })
 
-await check('a refresh takes the dataset\'s rows, embedding what is new, and what was appended by hand goes', async () => {
+await check('a refresh takes the dataset\'s rows, embedding what is new, and keeps what was appended', async () => {
   await call(server, 'POST', '/ingest/file?dataset=notes&format=ndjson&mode=append', line(9000, 'a glacier calves'))
   const done = (await call(server, 'POST', '/vectors/indexes/notes/refresh?wait=true')).json
-  same([done.rows, done.embedded, done.reused], [3001, 1, 3000], JSON.stringify(done))
+  same([done.rows, done.embedded, done.reused], [6503, 1, 3000], JSON.stringify(done))
   same(ids(await search('notes', { query: 'glacier', k: 1 })), ['9000'])
-  truth(!ids(await search('notes', { query: 'submarine' })).includes('new1'), 'a row that went was found')
+  same(ids(await search('notes', { query: 'submarine', k: 1, exact: true })), ['new1'])
+  same((await stats()).rows, 6503)
+})
+
+await check('an append of a document that is there replaces it; rows are put and deleted as in any index', async () => {
+  const rows = (verb, body) => call(server, verb, '/vectors/indexes/notes/rows', body)
+  same((await lance('POST', 'append/notes', { rows: [{ doc_id: 'new1', text: 'a bathyscaphe' }] })).json.rows, 6503)
+  same((await lance('GET', 'doc/notes/new1')).json.chunks.map(chunk => chunk.text), ['a bathyscaphe'])
+  for (const mode of ['vector', 'text', 'hybrid']) same(ids(await search('notes', { query: 'bathyscaphe', k: 1, mode })), ['new1'], mode)
+  same((await rows('DELETE', { doc_ids: ['new2', 'many3', 'nobody'] })).json.deleted, 2)
+  problem(await lance('GET', 'doc/notes/new2'), 404, 'document_not_found')
+  same((await rows('PUT', { rows: [{ doc_id: '5', text: 'a theodolite' }] })).json.upserted, 1)
+  same(ids(await search('notes', { query: 'theodolite', k: 1 })), ['5'])
+  same((await call(server, 'POST', '/vectors/indexes/notes/compact?wait=true')).status, 200)
+  same([(await stats()).rows, await (await table()).countRows("doc_id = 'new1'")], [6501, 1])
+  same(ids(await search('notes', { query: 'bathyscaphe', k: 1 })), ['new1'])
+})
+
+await check('appends side by side are all taken, and each is durable when it is answered', async () => {
+  const before = (await stats()).rows
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => lance('POST', 'append/notes', { rows: [{ doc_id: `side${i}`, text: `sidecar number${5000 + i}` }] })))
+  for (const answer of answers) same(answer.status, 200, answer.text)
+  await server.stop('SIGKILL')
+  server = await startServer(data)
+  for (let i = 0; i < 40; i++) same((await lance('GET', `doc/notes/side${i}`)).json.chunks[0].text, `sidecar number${5000 + i}`)
+  await lance('POST', 'append/notes', { rows: [{ doc_id: 'last', text: 'the last one' }] })
+  same((await stats()).rows, before + 41)
 })
 
 await check('an index of the other backend becomes a Lance table, with the same vectors and no embedding', async () => {
@@ -130,11 +156,14 @@ await check('what LanceDB does to the table does no harm: the index stays at its
   await theirs.delete("doc_id = '7'")
   await theirs.optimize()
   same(ids(await search('notes', { query: texts[7], k: 1 })), ['7'])
-  problem(await lance('POST', 'append/notes', { rows: [{ doc_id: 'x', text: 'x' }] }), 409, 'table_changed')
+  same((await lance('POST', 'append/notes', { rows: [{ doc_id: 'x', text: 'a xylophone' }] })).status, 200)
+  same([ids(await search('notes', { query: 'xylophone', k: 1 })), await (await table()).countRows("doc_id = 'x'")], [['x'], 0])
   same((await lance('POST', 'index/notes?wait=true', {})).status, 200)
   for (const mode of ['text', 'hybrid']) same(ids(await search('notes', { query: texts[2001], mode, k: 1 })), ['2001'])
   truth(!ids(await search('notes', { query: texts[7], k: 10 })).includes('7'), 'a deleted row was found')
-  same((await stats()).rows, 3000)
+  same(ids(await search('notes', { query: 'xylophone', k: 1 })), ['x'])
+  await lance('POST', 'append/notes', { rows: [{ doc_id: 'y', text: 'yonder' }] })
+  same(await (await table()).countRows("doc_id = 'x' OR doc_id = 'y'"), 2)
 })
 
 await check('all of it is there after a kill, and a deleted index leaves nothing', async () => {

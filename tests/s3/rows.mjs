@@ -43,9 +43,9 @@ await check('what one server put or deleted the other finds or misses soon after
 })
 
 // Of one server: document -> its text, or null.
-async function work(server, name, until) {
+async function work(server, name, goes) {
   const now = new Map()
-  for (let i = 0; Date.now() < until; i++) {
+  for (let i = 0; goes(); i++) {
     const doc_id = i % 4 === 0 ? `${(name === 'x' ? 100 : 200) + i % 50}` : `${name}${i % 30}`
     const text = i % 5 === 4 ? null : `${name}word${i}`
     const answer = text ? await put(server, [{ doc_id, text }]) : await call(server, 'DELETE', `${at}/rows`, { doc_ids: [doc_id] })
@@ -57,7 +57,7 @@ async function work(server, name, until) {
 // What another server changed at the same time is answered so, and may be asked again.
 async function builds(server, path, until) {
   let done = 0
-  while (Date.now() < until) {
+  while (Date.now() < until || done === 0 && Date.now() < until + 60000) {
     if (path === 'refresh') await ingest(done + 1)
     const answer = await call(server, 'POST', `${at}/${path}?wait=true`)
     truth(answer.status === 200 || answer.status === 409, answer.text)
@@ -69,8 +69,11 @@ async function builds(server, path, until) {
 
 await check('both put, delete, fold and refresh at once, and lose nothing', async () => {
   const until = Date.now() + Number(process.env.SECONDS ?? 5) * 1000
-  const [x, y, folds, refreshes] = await Promise.all([work(servers[0], 'x', until), work(servers[1], 'y', until),
-    builds(servers[0], 'compact', until), builds(servers[1], 'refresh', until)])
+  let building = true
+  const working = ['x', 'y'].map((name, i) => work(servers[i], name, () => building))
+  const [folds, refreshes] = await Promise.all([builds(servers[0], 'compact', until), builds(servers[1], 'refresh', until)])
+  building = false
+  const [x, y] = await Promise.all(working)
   console.log(`     ${x.size} and ${y.size} documents, ${folds} folds, ${refreshes} refreshes`)
   truth(folds > 0 && refreshes > 0, `${folds} folds, ${refreshes} refreshes`)
   const expected = new Map([...x, ...y])
