@@ -15,7 +15,13 @@ await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'notes', datas
 const at = '/vectors/indexes/notes'
 const put = rows => call(server, 'PUT', `${at}/rows`, { rows })
 const remove = ids => call(server, 'DELETE', `${at}/rows`, { doc_ids: ids })
-const job = name => call(server, 'POST', `${at}/${name}?wait=true`)
+async function job(name) {
+  for (;;) {
+    const answer = await call(server, 'POST', `${at}/${name}?wait=true`)
+    if (answer.json?.code !== 'index_busy') return answer
+    await new Promise(resolve => setTimeout(resolve, 50)) // the log is having its upkeep
+  }
+}
 const index = async () => (await call(server, 'GET', at)).json
 const find = async (query, more) => (await call(server, 'POST', '/vectors/search', { index: 'notes', query, k: 5, rows: false, ...more })).json.hits
 const files = folder => readdirSync(join(data, 'primary/vectors/notes', folder))
