@@ -216,7 +216,7 @@ await check('whatever happens at random, the slot tells the truth, and the next 
     async () => { ollama.knobs.stall = true; await sleep(below(100)); ollama.knobs.stall = false },
     async () => { await ollama.kill(); await sleep(below(100)); await ollama.start() },
   ]
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 8; round++) {
     const pinned = ollama.unloads('nomic-embed-text')
     const one = async () => { for (let i = 0; i < 6; i++) await events[below(9)]().catch(() => {}) }
     await Promise.all([one(), one(), one(), one(), round % 3 ? null : events[9]()])
