@@ -5,7 +5,8 @@
 
 #include <unistd.h>
 
-#define LISTED_LOOK_MS 200
+#define LISTED_LOOK_MS_MIN 10 /* doubled after each look */
+#define LISTED_LOOK_MS_MAX 200
 #define MEMORY_LOOK_MS 250
 #define MEMORY_WAIT_MS 10000
 #define MEMORY_SHARE 0.75 /* as Ollama's own scheduler waits for */
@@ -49,7 +50,8 @@ static int64_t free_bytes(const Vram *vram) {
 
 /* A list that comes late is asked for again: a load under way holds it up. */
 static bool wait_gone(Ai *ai, Str model, int64_t deadline_us, Err *err) {
-    for (;;) {
+    for (useconds_t pause_ms = LISTED_LOOK_MS_MIN;;
+         pause_ms = MIN(pause_ms * 2, LISTED_LOOK_MS_MAX)) {
         int64_t bytes = 0;
         if (!look(ai, model, &bytes, err) && err->kind != LH_TIMEOUT) return false;
         if (bytes < 0) return true;
@@ -59,7 +61,7 @@ static bool wait_gone(Ai *ai, Str model, int64_t deadline_us, Err *err) {
                             "model '%.*s' has not left memory in %lld ms: requests may be under "
                             "way",
                             SHOW(model), (long long)ai->options.unload_ms);
-        usleep(LISTED_LOOK_MS * 1000);
+        usleep(pause_ms * 1000);
     }
 }
 
