@@ -4,7 +4,7 @@
  * segments that are not much larger go into it, so that there are a few of growing size, as in a
  * log-structured merge tree: each row is written again a logarithmic number of times. Segments of
  * which little is left, for compaction moved their rows, go into it too, and those of which nothing
- * is left go. VectorColumn keep the centroids and code words of the index. */
+ * is left go. Vectors keep the centroids and code words of the index. */
 #include "lance/btree_view.h"
 #include "lance/index_group.h"
 #include "lance/ivf_segment.h"
@@ -101,7 +101,7 @@ static bool update_commit(Update *u, LanceIndex *index, Err *err) {
     return index_commit(u->table, &change, err);
 }
 
-/* VectorColumn. */
+/* Vectors. */
 
 static bool same_model(const IvfModel *a, const IvfModel *b) {
     return a->metric == b->metric && a->partitions == b->partitions && a->bits == b->bits &&

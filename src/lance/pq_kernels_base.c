@@ -1,4 +1,4 @@
-/* VectorColumn of 128 bits, which every CPU of today has in one form or another. */
+/* Vectors of 128 bits, which every CPU of today has in one form or another. */
 #include "lance/pq_kernels.h"
 
 #define LANES 4

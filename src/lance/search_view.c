@@ -47,40 +47,45 @@ static bool segment_reopen(const SearchView *before, LanceTable *table, const La
     return segment_open(table_store(table), table_path(table), index, dimension, out, err);
 }
 
-/* The fragments that a segment covers get it for their owner. */
-static bool segment_cover(SearchView *view, const LanceIndex *index, Err *err) {
-    OWNED(set_close) NumberSet covered = {0};
-    if (index->fragment_bitmap.size == 0) return true;
-    if (!roaring_read(index->fragment_bitmap, SET_VALUES_MAX, &covered, err)) return false;
+/* The fragments of `covered` that no other segment speaks for; *any: there is one. With `take` this
+ * one does. */
+static void segment_cover(SearchView *view, const NumberSet *covered, bool take, bool *any) {
     for (size_t i = 0; i < view->vectors->fragment_count; i++) {
         const VectorFragment *fragment = &view->vectors->fragments[i];
-        if (view->owner[i] < 0 && set_has(&covered, fragment->id))
-            view->owner[i] = (int32_t)view->segment_count;
+        if (view->owner[i] >= 0 || !set_has(covered, fragment->id)) continue;
+        *any = true;
+        if (take) view->owner[i] = (int32_t)view->segment_count;
     }
-    return true;
 }
 
-/* An index of a kind that is not searched here is as good as none: its rows are looked at. */
+/* An index of a kind that is not searched here is as good as none: its rows are looked at. One that
+ * covers nothing any more, after a compaction, is not opened. */
 static bool segment_add(SearchView *view, const SearchView *before, const LanceIndex *index,
                         Err *err) {
+    OWNED(set_close) NumberSet covered = {0};
     IvfSegment *segment;
+    bool any = false;
+    if (index->fragment_bitmap.size == 0) return true;
+    if (!roaring_read(index->fragment_bitmap, SET_VALUES_MAX, &covered, err)) return false;
+    segment_cover(view, &covered, false, &any);
+    if (!any) return true;
     if (!segment_reopen(before, view->vectors->table, index, view->vectors->dimension, &segment,
                         err)) {
         if (err->kind != LH_IMPOSSIBLE) return false;
         *err = (Err){0};
         return true;
     }
+    segment_cover(view, &covered, true, &any);
     IvfSegment **grown =
         realloc(view->segments, (view->segment_count + 1) * sizeof *view->segments);
     if (!grown) abort();
     view->segments = grown;
-    if (!segment_cover(view, index, err)) return segment_release(&segment), false;
     view->segments[view->segment_count++] = segment;
     return true;
 }
 
 /* A segment whose rows are as many as its fragments have left holds no row that is gone.
- * VectorColumn that were not indexed, null ones, make it say less than it might. */
+ * Vectors that were not indexed, null ones, make it say less than it might. */
 static void rows_count(SearchView *view) {
     uint64_t physical = 0;
     for (size_t i = 0; i < view->segment_count; i++) view->rows_indexed += view->segments[i]->rows;

@@ -1,4 +1,4 @@
-/* The vectors of a column: see vectors.h. */
+/* The vectors of a column: see vector_column.h. */
 #include "lance/vector_column.h"
 #include "lance/pq_kernels.h"
 

@@ -53,6 +53,7 @@ ReadCache *buckets_cache(Buckets *buckets); /* NULL without a state_dir */
  * not be opened is found: what is done with its store answers LH_OFFLINE. */
 typedef struct Bucket Bucket;
 bool bucket_find(Buckets *buckets, Str name, Bucket **out, Err *err);
+Bucket *bucket_hold(Bucket *bucket); /* once more */
 void bucket_release(Bucket **bucket);
 Store *bucket_store(Bucket *bucket); /* guarded, see store_guard.h */
 Str bucket_name(const Bucket *bucket);

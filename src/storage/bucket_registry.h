@@ -58,7 +58,6 @@ struct Buckets {
 extern _Atomic int far_probes;
 
 /* bucket.c */
-Bucket *bucket_hold(Bucket *bucket);
 /* As bucket_find, by the list alone. NULL when unknown. */
 Bucket *bucket_hold_listed(Buckets *buckets, Str name);
 /* The opened store, opening it now when it could not be opened before. */

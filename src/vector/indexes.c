@@ -19,6 +19,7 @@ static void entry_free(IndexEntry *entry) {
     embedder_close(&entry->embedder);
     text_index_close(&entry->text);
     index_close(&entry->index);
+    bucket_release(&entry->bucket);
     pthread_mutex_destroy(&entry->lock);
     pthread_mutex_destroy(&entry->rows_lock);
     arena_close(&entry->arena);
@@ -89,23 +90,31 @@ static bool open_overlay(Indexes *indexes, IndexEntry *entry, Err *err) {
     return true;
 }
 
-static bool open_index(Store *store, IndexEntry *entry, Err *err) {
+static bool open_file(Store *store, IndexEntry *entry, Err *err) {
     OWNED(local_file_close) LocalFile *file = NULL; /* mapped: it stays when it is evicted */
-    if (is_lance(&entry->meta)) return index_lance_open(store, &entry->meta, &entry->index, err);
     Str key = meta_build_key(&entry->meta, &entry->arena);
     return store_local_file(store, key, LOCAL_WHOLE, true, &file, err) &&
            index_hnsw_open(local_file_path(file), &entry->index, err);
 }
 
+/* A table is read from its store for as long as it is open. */
+static bool open_table(Bucket *bucket, IndexEntry *entry, Err *err) {
+    entry->bucket = bucket_hold(bucket);
+    entry->rows = arena_print(&entry->arena, "%.*s+%lld", SHOW(entry->meta.vectors),
+                              (long long)entry->meta.rows);
+    return index_lance_open(bucket_store(bucket), &entry->meta, &entry->index, err);
+}
+
+static bool open_index(Bucket *bucket, IndexEntry *entry, Err *err) {
+    return is_lance(&entry->meta) ? open_table(bucket, entry, err)
+                                  : open_file(bucket_store(bucket), entry, err);
+}
+
 static bool entry_load(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
-    if (is_lance(&entry->meta))
-        entry->rows = arena_print(&entry->arena, "%.*s+%lld", SHOW(entry->meta.vectors),
-                                  (long long)entry->meta.rows);
-    return open_index(bucket_store(bucket), entry, err) &&
-           open_text(bucket_store(bucket), entry, err) && open_embedder(indexes->ai, entry, err) &&
-           open_overlay(indexes, entry, err);
+    return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
+           open_index(bucket, entry, err) && open_text(bucket_store(bucket), entry, err) &&
+           open_embedder(indexes->ai, entry, err) && open_overlay(indexes, entry, err);
 }
 
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta) {

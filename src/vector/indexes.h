@@ -36,7 +36,8 @@ struct IndexEntry {
     atomic_int holders;
     Arena arena; /* of meta */
     IndexMeta meta;
-    Str rows;           /* backend "lance", which is appended to: what index_rows says */
+    Bucket *bucket;     /* backend "lance": of its table */
+    Str rows;           /* the same, for it is appended to: what index_rows says */
     Index *index;       /* NULL: broken */
     TextIndex *text;    /* NULL: the index has no texts */
     Embedder *embedder; /* with the index's statistics; NULL without a text column or its model */
