@@ -1,6 +1,5 @@
 /* bucket ...: the server's federated buckets, and what went wrong with them. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 #define BUCKET_COLUMNS                                                                             \
     "name,role,backend,location,reachable,latency_ms,objects,conditional_writes,breaker,error"

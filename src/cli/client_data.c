@@ -1,6 +1,5 @@
 /* ingest, datasets, lineage, drop, jobs. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 #define DATASET_NAME_MAX 63
 #define DATASET_COLUMNS "name,bucket,version,rows,bytes,files,columns,sensitive,owner,updated_at"

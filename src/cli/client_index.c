@@ -1,6 +1,5 @@
 /* index ..., search. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 #define INDEX_COLUMNS                                                                              \
     "index,dataset,vector_backend,backend,bucket,rows,dimensions,bytes,memory_bytes,stale,model"
@@ -37,32 +36,34 @@ static void write_index(Text *out, const IndexValues *v) {
     jw_end(&w);
 }
 
-/* Starts a job and, unless it is left to itself, follows it. */
-static bool run_job(Cli *cli, const char *method, Str path, Str body, bool detach, Err *err) {
+bool run_job(Cli *cli, const char *method, Str path, Str body, const Section *sections, Err *err) {
     const Json *answer;
     Str raw;
     if (!session_send(cli, method, path, body, &answer, &raw, err)) return false;
     Str job = json_get_text(answer, "job", (Str){0});
     if (!job.len) return err_set(err, LH_CORRUPT, "the server's answer names no job");
-    if (detach) {
+    if (!sections) {
         if (!session_prints(cli, raw)) printf("%.*s\n", SHOW(job));
         return true;
     }
     if (!session_follow(cli, job, &answer, &raw, err)) return false;
-    if (!session_prints(cli, raw)) print_object(&cli->arena, answer, NULL, stdout);
+    if (!session_prints(cli, raw)) print_object(&cli->arena, answer, sections, stdout);
     return true;
 }
+
+static const Section no_sections[] = {{0}};
 
 bool cmd_index_create(Cli *cli, const void *values, Err *err) {
     const IndexValues *v = values;
     OWNED(text_close) Text body = {0};
     write_index(&body, v);
-    return run_job(cli, "POST", STR("/vectors/indexes"), text_str(&body), v->detach, err);
+    return run_job(cli, "POST", STR("/vectors/indexes"), text_str(&body),
+                   v->detach ? NULL : no_sections, err);
 }
 
 bool cmd_index_refresh(Cli *cli, const void *values, Err *err) {
     Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/refresh");
-    return run_job(cli, "POST", path, (Str){0}, false, err);
+    return run_job(cli, "POST", path, (Str){0}, no_sections, err);
 }
 
 bool cmd_index_move(Cli *cli, const void *values, Err *err) {
@@ -73,12 +74,12 @@ bool cmd_index_move(Cli *cli, const void *values, Err *err) {
     jw_member_text(&w, "bucket", v->bucket);
     jw_end(&w);
     return run_job(cli, "PATCH", path_of(cli, "/vectors/indexes/", v->name, ""), text_str(&body),
-                   false, err);
+                   no_sections, err);
 }
 
 bool cmd_index_compact(Cli *cli, const void *values, Err *err) {
     Str path = path_of(cli, "/vectors/indexes/", ((const NameValues *)values)->name, "/compact");
-    return run_job(cli, "POST", path, (Str){0}, false, err);
+    return run_job(cli, "POST", path, (Str){0}, no_sections, err);
 }
 
 bool cmd_index(Cli *cli, const void *values, Err *err) {

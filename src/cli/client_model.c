@@ -1,6 +1,5 @@
 /* profile ..., vram: model profiles, the GPU slot, and what stands in the GPU's memory. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 bool cmd_profile(Cli *cli, const void *values, Err *err) {
     Str id = ((const NameValues *)values)->name, raw;

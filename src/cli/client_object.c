@@ -1,6 +1,5 @@
 /* put, get, ls, rm: objects in buckets. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 static bool split(Str object, Str *bucket, Str *key, Err *err) {
     *key = object;

@@ -1,6 +1,5 @@
 /* sql: one statement, those of a script on standard input, or those typed at a prompt. */
 #include "cli/commands.h"
-#include "cli/table.h"
 
 #include <errno.h>
 #include <unistd.h>

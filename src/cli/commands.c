@@ -98,6 +98,60 @@ static const Option search_options_[] = {
     {0                }
 };
 
+static const Option evals_options[] = {
+    {"INDEX",        LH_TEXT, AT(EvalValues, index), REQUIRED, "an index"},
+    {"NAME", LH_TEXT, AT(EvalValues, name), NULL, "one eval set: its queries"},
+    {0     }
+};
+static const Option eval_create_options[] = {
+    {"INDEX",        LH_TEXT, AT(EvalValues, index), REQUIRED, "an index"},
+    {"NAME", LH_TEXT, AT(EvalValues, name), REQUIRED, "the new eval set"},
+    {"queries",      LH_TEXT, AT(EvalValues, queries), NULL, "a file with a query a line, else"},
+    {"sample",              LH_INT, AT(EvalValues, sample), "100", "so many of the index's own rows", .min = 1,
+     .max = 10000},
+    {"seed",       LH_INT, AT(EvalValues, seed), "1", "picks which", .min = 0, .max = 1e15},
+    {0        }
+};
+static const Option eval_drop_options[] = {
+    {"INDEX",        LH_TEXT, AT(EvalValues, index), REQUIRED, "an index"},
+    {"NAME", LH_TEXT, AT(EvalValues, name), REQUIRED, "an eval set"},
+    {0     }
+};
+static const Option trials_options[] = {
+    {"INDEX",          LH_TEXT, AT(TuningValues, index), REQUIRED, "an index"},
+    {0}
+};
+static const Option trials_run_options[] = {
+    {"INDEX",          LH_TEXT, AT(TuningValues, index), REQUIRED, "an index"},
+    {"config", LH_TEXT, AT(TuningValues, settings), REQUIRED, "what to try: \"ef_search=64 m=16\""},
+    {"eval",        LH_TEXT, AT(TuningValues, eval), REQUIRED, "the eval set to measure by"},
+    {"k",                LH_INT, AT(TuningValues, k), "10", "hits of each query", .min = 1, .max = 1000},
+    {0        }
+};
+static const Option autotune_cli_options[] = {
+    {"INDEX",                                         LH_TEXT, AT(TuningValues, index), REQUIRED, "an index"},
+    {"grid",                                LH_TEXT, AT(TuningValues, settings), REQUIRED,
+     "values to try: \"ef_search=32,64,128 m=8,16\""},
+    {"eval",                                       LH_TEXT, AT(TuningValues, eval), REQUIRED, "the eval set to measure by"},
+    {"k",                                               LH_INT, AT(TuningValues, k), "10", "hits of each query", .min = 1, .max = 1000},
+    {"min_recall",         LH_REAL, AT(TuningValues, min_recall), "0.95", "less is not good enough",
+     .min = 0, .max = 1},
+    {"promote",                                      LH_FLAG, AT(TuningValues, promote), NULL,
+     "make the quickest that is good enough the champion"},
+    {"detach", LH_FLAG, AT(TuningValues, detach), NULL, "print the job and do not wait for it"},
+    {0                                         }
+};
+static const Option promote_options[] = {
+    {"INDEX",           LH_TEXT, AT(PromoteValues, index), NULL, "an index: its champion and those before"},
+    {"TRIAL", LH_INT, AT(PromoteValues, trial), NULL, "a trial's number: makes it the champion",
+     .min = 1, .max = 1e15},
+    {0            }
+};
+static const Option rollback_options[] = {
+    {"INDEX",           LH_TEXT, AT(PromoteValues, index), REQUIRED, "an index"},
+    {0}
+};
+
 static const Option bucket_add_options[] = {
     {"NAME",                             LH_TEXT, AT(BucketValues, name), REQUIRED, "the new bucket"},
     {"root",                   LH_TEXT, AT(BucketValues, root), NULL, "its directory on the server, or"},
@@ -200,6 +254,24 @@ const Command cli_commands[] = {
         cmd_index_move),
     ROW("index drop", "deletes an index", index_name_options, 1, NameValues, cmd_index_drop),
     ROW("search", "searches an index", search_options_, 2, SearchValues, cmd_search),
+    ROW("eval", "lists an index's eval sets, or shows one", evals_options, 2, EvalValues, cmd_eval),
+    ROW("eval create", "makes an eval set, with its exact answers", eval_create_options, 2,
+        EvalValues, cmd_eval_create),
+    ROW("eval drop", "deletes an eval set", eval_drop_options, 2, EvalValues, cmd_eval_drop),
+    ROW("trials", "lists what was tried on an index", trials_options, 1, TuningValues, cmd_trials),
+    ROW("trials run", "tries a configuration: recall, latency, build time, memory",
+        trials_run_options, 1, TuningValues, cmd_trials_run),
+    ROW("autotune", "tries every combination of a grid", autotune_cli_options, 1, TuningValues,
+        cmd_autotune),
+    ROW("promote", "lists champions, shows an index's, or promotes a trial", promote_options, 2,
+        PromoteValues, cmd_promote),
+    ROW("promote rollback", "makes the champion before the champion again", rollback_options, 1,
+        PromoteValues, cmd_promote_rollback),
+    PLAIN("agent", "shows what the tuning agent does, did and will do", cmd_agent),
+    ROW("agent enqueue", "lets the agent tune an index next", index_name_options, 1, NameValues,
+        cmd_agent_enqueue),
+    PLAIN("agent pause", "stops the agent, and the trial that it runs", cmd_agent_pause),
+    PLAIN("agent resume", "lets the agent go on", cmd_agent_resume),
     PLAIN("bucket", "lists buckets, and whether they answer", cmd_buckets),
     {.name = "bucket list",
                          .help = "lists buckets, and whether they answer",

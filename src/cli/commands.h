@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/session.h"
+#include "cli/table.h"
 
 typedef struct IngestValues {
     Str file, dataset, format, mode, bucket;
@@ -31,6 +32,20 @@ typedef struct SearchValues {
     int64_t k, ef;
     bool exact;
 } SearchValues;
+typedef struct EvalValues {
+    Str index, name, queries;
+    int64_t sample, seed;
+} EvalValues;
+typedef struct TuningValues {
+    Str index, settings, eval;
+    int64_t k;
+    double min_recall;
+    bool promote, detach;
+} TuningValues;
+typedef struct PromoteValues {
+    Str index;
+    int64_t trial; /* 0: show */
+} PromoteValues;
 typedef struct BucketValues {
     Str name, root, since;
     Str bucket, endpoint, region, prefix, secret_ref;
@@ -55,6 +70,18 @@ bool cmd_index_refresh(Cli *cli, const void *values, Err *err);
 bool cmd_index_compact(Cli *cli, const void *values, Err *err);
 bool cmd_index_move(Cli *cli, const void *values, Err *err);
 bool cmd_search(Cli *cli, const void *values, Err *err);
+bool cmd_eval(Cli *cli, const void *values, Err *err);
+bool cmd_eval_create(Cli *cli, const void *values, Err *err);
+bool cmd_eval_drop(Cli *cli, const void *values, Err *err);
+bool cmd_trials(Cli *cli, const void *values, Err *err);
+bool cmd_trials_run(Cli *cli, const void *values, Err *err);
+bool cmd_autotune(Cli *cli, const void *values, Err *err);
+bool cmd_promote(Cli *cli, const void *values, Err *err);
+bool cmd_promote_rollback(Cli *cli, const void *values, Err *err);
+bool cmd_agent(Cli *cli, const void *values, Err *err);
+bool cmd_agent_enqueue(Cli *cli, const void *values, Err *err);
+bool cmd_agent_pause(Cli *cli, const void *values, Err *err);
+bool cmd_agent_resume(Cli *cli, const void *values, Err *err);
 bool cmd_buckets(Cli *cli, const void *values, Err *err);
 bool cmd_bucket_add(Cli *cli, const void *values, Err *err);
 bool cmd_bucket_remove(Cli *cli, const void *values, Err *err);
@@ -71,6 +98,9 @@ bool cmd_profile_deactivate(Cli *cli, const void *values, Err *err);
 bool cmd_vram(Cli *cli, const void *values, Err *err);
 bool cmd_jobs(Cli *cli, const void *values, Err *err);
 bool cmd_jobs_cancel(Cli *cli, const void *values, Err *err);
+
+/* client_index.c: starts a job and follows it; without sections (table.h) prints its name alone. */
+bool run_job(Cli *cli, const char *method, Str path, Str body, const Section *sections, Err *err);
 
 /* sql_prompt.c: asks for statements on the terminal until the user leaves. */
 bool sql_prompt(Cli *cli, const SqlValues *values, Err *err);

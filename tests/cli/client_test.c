@@ -54,6 +54,21 @@ static const Reply replies[] = {
     {"GET /vectors/indexes",                                                200, "[{\"index\":\"docs\",\"rows\":9}]"                                     },
     {"POST /vectors/search",                                                200,
      "{\"hits\":[{\"doc_id\":\"7\",\"score\":0.5,\"text\":\"words\",\"chunk\":0}]}"                                                                      },
+    {"PUT /vectors/evals/docs/e",                                           201, "{\"index\":\"docs\",\"name\":\"e\",\"count\":7}"                       },
+    {"GET /vectors/evals/docs/e",                                           200, "{\"name\":\"e\",\"queries\":[{\"text\":\"asked\"}]}"                   },
+    {"DELETE /vectors/evals/docs/e",                                        200, "{\"name\":\"e\",\"deleted\":true}"                                     },
+    {"GET /vectors/evals/docs",                                             200, "[{\"name\":\"e\",\"bytes\":2048}]"                                     },
+    {"POST /vectors/trials/docs",                                           201, "{\"trial\":3,\"recall\":0.97}"                                         },
+    {"GET /vectors/trials/docs",                                            200, "[{\"trial\":3,\"recall\":0.97,\"p50_us\":12.5}]"                       },
+    {"POST /vectors/autotune/docs",                                         202, "{\"job\":\"j1\"}"                                                      },
+    {"POST /vectors/promotions/docs/rollback",                              200, "{\"index\":\"docs\",\"promotion\":5}"                                  },
+    {"POST /vectors/promotions/docs",                                       200, "{\"index\":\"docs\",\"promotion\":4}"                                  },
+    {"GET /vectors/promotions/docs",                                        200,
+     "{\"index\":\"docs\",\"history\":[{\"promotion\":1,\"by\":\"created\"}]}"                                                                           },
+    {"GET /vectors/promotions",                                             200, "[{\"index\":\"docs\",\"promotion\":1}]"                                },
+    {"GET /vectors/agent/status",                                           200,
+     "{\"enabled\":true,\"decisions\":[{\"index\":\"docs\",\"why\":\"slower\"}]}"                                                                        },
+    {"POST /vectors/agent/",                                                200, "{\"paused\":true}"                                                     },
     {"GET /vectors/profile/active",                                         200,
      "{\"active\":\"hr\",\"state\":\"active\",\"loaded\":true}"                                                                                          },
     {"GET /vectors/profile/hr",                                             200,
@@ -81,7 +96,7 @@ static atomic_int polls, cancels;
 
 static HttpPlan plan(void *context, Request *request) {
     (void)context;
-    bool puts = request->method == HTTP_PUT;
+    bool puts = request->method == HTTP_PUT && str_starts(request->path, STR("/storage/"));
     return (HttpPlan){.pool = true, .stream_body = puts, .body_max = 16 << 20};
 }
 
@@ -149,7 +164,7 @@ static void answer(void *context, Request *request, Response *response) {
                SHOW(request_header(request, "content-encoding")));
     text_clear(&last_body);
     text_add(&last_body, str_of(request->body));
-    if (request->method == HTTP_PUT)
+    if (str_starts(text, STR("PUT /storage/")))
         store(request, response);
     else if (str_starts(text, STR("GET /storage/buckets/b/objects/k")))
         response_body(response, NULL, text_str(&stored));
@@ -198,28 +213,41 @@ TEST("lists and single things are shown as tables, or as the server's JSON") {
     static const struct {
         const char *words[6], *shown[3];
     } commands[] = {
-        {{"bucket"},                                  {"primary", "latency_ms"}},
-        {{"bucket", "list"},                          {"primary"}              },
-        {{"bucket", "health"},                        {"degraded"}             },
-        {{"bucket", "errors", "--bucket", "b"},       {"rescued"}              },
-        {{"bucket", "add", "new", "--root", "/d"},    {"backend  local"}       },
-        {{"datasets"},                                {"1.0 MiB", "sales"}     },
-        {{"datasets", "sales"},                       {"\nschema\n", "email"}  },
-        {{"lineage", "sales"},                        {"\nedges\n"}            },
-        {{"index"},                                   {"docs"}                 },
-        {{"index", "list"},                           {"docs"}                 },
-        {{"index", "docs"},                           {"rows   9"}             },
-        {{"index", "show", "docs"},                   {"rows   9"}             },
-        {{"index", "move", "docs", "b"},              {"rows   9"}             },
-        {{"search", "docs", "some words", "-k", "3"}, {"0.500  7       words"} },
-        {{"profile"},                                 {"mistral", "active"}    },
-        {{"profile", "hr"},                           {"mistral", "resumes"}   },
-        {{"profile", "active"},                       {"state   active"}       },
-        {{"profile", "activate", "hr"},               {"state   active"}       },
-        {{"profile", "deactivate", "hr"},             {"idle"}                 },
-        {{"vram"},                                    {"1.0 MiB", "by nvml"}   },
-        {{"jobs"},                                    {"running"}              },
-        {{"jobs", "j1"},                              {"succeeded"}            },
+        {{"bucket"},                                  {"primary", "latency_ms"}  },
+        {{"bucket", "list"},                          {"primary"}                },
+        {{"bucket", "health"},                        {"degraded"}               },
+        {{"bucket", "errors", "--bucket", "b"},       {"rescued"}                },
+        {{"bucket", "add", "new", "--root", "/d"},    {"backend  local"}         },
+        {{"datasets"},                                {"1.0 MiB", "sales"}       },
+        {{"datasets", "sales"},                       {"\nschema\n", "email"}    },
+        {{"lineage", "sales"},                        {"\nedges\n"}              },
+        {{"index"},                                   {"docs"}                   },
+        {{"index", "list"},                           {"docs"}                   },
+        {{"index", "docs"},                           {"rows   9"}               },
+        {{"index", "show", "docs"},                   {"rows   9"}               },
+        {{"index", "move", "docs", "b"},              {"rows   9"}               },
+        {{"search", "docs", "some words", "-k", "3"}, {"0.500  7       words"}   },
+        {{"eval", "docs"},                            {"2.0 KiB"}                },
+        {{"eval", "docs", "e"},                       {"asked"}                  },
+        {{"eval", "create", "docs", "e"},             {"count  7"}               },
+        {{"eval", "drop", "docs", "e"},               {"deleted  true"}          },
+        {{"trials", "docs"},                          {"12.5"}                   },
+        {{"promote"},                                 {"docs"}                   },
+        {{"promote", "docs"},                         {"\nhistory\n", "created"} },
+        {{"promote", "docs", "3"},                    {"promotion  4"}           },
+        {{"promote", "rollback", "docs"},             {"promotion  5"}           },
+        {{"agent"},                                   {"\ndecisions\n", "slower"}},
+        {{"agent", "enqueue", "docs"},                {"paused"}                 },
+        {{"agent", "pause"},                          {"paused"}                 },
+        {{"agent", "resume"},                         {"paused"}                 },
+        {{"profile"},                                 {"mistral", "active"}      },
+        {{"profile", "hr"},                           {"mistral", "resumes"}     },
+        {{"profile", "active"},                       {"state   active"}         },
+        {{"profile", "activate", "hr"},               {"state   active"}         },
+        {{"profile", "deactivate", "hr"},             {"idle"}                   },
+        {{"vram"},                                    {"1.0 MiB", "by nvml"}     },
+        {{"jobs"},                                    {"running"}                },
+        {{"jobs", "j1"},                              {"succeeded"}              },
     };
     for (size_t i = 0; i < COUNT(commands); i++) {
         Captured got = run(commands[i].words);
@@ -229,6 +257,26 @@ TEST("lists and single things are shown as tables, or as the server's JSON") {
         for (size_t k = 0; commands[i].shown[k]; k++) CHECK(has(got.out, commands[i].shown[k]));
     }
     CHECK(str_starts(run(WORDS("datasets", "--json")).out, STR("[{\"name\":\"sales\"")));
+}
+
+TEST("trials and grids are written as settings, and what is not one is said") {
+    CHECK_INT(run(WORDS("trials", "run", "docs", "--eval", "e", "--config", " ef_search=64  m=16 "))
+                  .status,
+              0);
+    CHECK(has(text_str(&last_body), "\"config\":{\"ef_search\":64,\"m\":16},\"eval\":\"e\""));
+    CHECK_INT(
+        run(WORDS("autotune", "docs", "--eval", "e", "--grid", "m=8,16", "--promote", "--detach"))
+            .status,
+        0);
+    CHECK(has(text_str(&last_body), "\"grid\":{\"m\":[8,16]}"));
+    CHECK(has(text_str(&last_body), "\"promote\":true"));
+    CHECK_INT(run(WORDS("trials", "run", "docs", "--eval", "e", "--config", "m=x")).status, 1);
+    CHECK_INT(run(WORDS("trials", "run", "docs", "--eval", "e", "--config", "m")).status, 1);
+    Err err;
+    const char *path = arena_print(&arena, "%s/queries", kit_dir()).data;
+    CHECK_OK(file_replace(path, bytes_of(STR("one\n\n two \n")), &err));
+    CHECK_INT(run(WORDS("eval", "create", "docs", "e", "--queries", path)).status, 0);
+    CHECK(has(text_str(&last_body), "{\"queries\":[\"one\",\"two\"]}"));
 }
 
 TEST("the key goes with each request, from the environment or a file") {
