@@ -81,15 +81,17 @@ static bool upkeep_run(Build *b, Str name, Text *result, Err *err) {
     if (!indexes_follow(b->indexes, name, err) ||
         !indexes_find(b->indexes, name, &b->previous, err))
         return false;
-    if (is_large(b->previous)) {
-        index_entry_release(&b->previous);
-        return fold_run(b, name, result, err);
+    if (!is_large(b->previous)) {
+        b->meta = meta_copy(&b->previous->meta, &b->arena);
+        note_merged(b->previous);
+        build_merge_log(b);
     }
-    b->meta = meta_copy(&b->previous->meta, &b->arena);
-    note_merged(b->previous);
-    build_merge_log(b);
-    text_add(result, STR("{}"));
-    return true;
+    if (!is_large(b->previous)) { /* it may be by now: what is put meanwhile asks for nothing */
+        text_add(result, STR("{}"));
+        return true;
+    }
+    index_entry_release(&b->previous);
+    return fold_run(b, name, result, err);
 }
 
 bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err) {
