@@ -368,28 +368,49 @@ bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, E
            (err->kind == LH_PRECONDITION && index_changed(to->index, err));
 }
 
-/* A move that a crash cut after its new meta.json leaves the index in two buckets: the copy with
- * more moves is it, and the other's meta.json goes, so that the rest of it is swept. False: not
- * this one. */
-static bool wins_over_loaded(Indexes *indexes, const IndexMeta *meta) {
-    OWNED(index_entry_release) IndexEntry *loaded = NULL;
+static void remove_meta(Indexes *indexes, const IndexMeta *meta) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     OWNED(arena_close) Arena arena = {0};
     Err why = {0};
-    if (!indexes_find_any(indexes, meta->index, &loaded, &why)) return true;
-    if (loaded->meta.created_ms != meta->created_ms || loaded->meta.moves == meta->moves) {
-        log_warn("bucket '%.*s' holds another index named '%.*s' than bucket '%.*s'",
-                 SHOW(meta->bucket), SHOW(meta->index), SHOW(loaded->meta.bucket));
-        return true;
-    }
-    bool wins = meta->moves > loaded->meta.moves;
-    Str loser = wins ? loaded->meta.bucket : meta->bucket;
-    log_info("index '%.*s' has moved: what bucket '%.*s' still has of it is garbage",
-             SHOW(meta->index), SHOW(loser));
-    if (!bucket_find(indexes->buckets, loser, &bucket, &why) ||
+    if (!bucket_find(indexes->buckets, meta->bucket, &bucket, &why) ||
         !store_remove(bucket_store(bucket), meta_key(meta->index, "meta.json", &arena), &why))
-        log_warn("'%.*s': %s", SHOW(meta->index), why.message);
-    return wins;
+        log_warn("index '%.*s' in bucket '%.*s': %s", SHOW(meta->index), SHOW(meta->bucket),
+                 why.message);
+}
+
+/* A move that a crash cut after its new meta.json leaves the index in two buckets: the copy with
+ * more moves is it, and once that is open the other's meta.json goes, so that the rest of it is
+ * swept. A copy that is damaged does not win; one that is out of reach does. */
+static bool wins_over(Indexes *indexes, const IndexEntry *found, const IndexEntry *loaded) {
+    const IndexEntry *last = found->meta.moves > loaded->meta.moves ? found : loaded;
+    const IndexEntry *other = last == found ? loaded : found;
+    if (!last->index && last->broken.kind != LH_OFFLINE && other->index) {
+        log_error("index '%.*s' is damaged in bucket '%.*s': bucket '%.*s' still has it from "
+                  "before it was moved",
+                  SHOW(last->meta.index), SHOW(last->meta.bucket), SHOW(other->meta.bucket));
+        return other == found;
+    }
+    log_info("index '%.*s' has moved to bucket '%.*s'", SHOW(last->meta.index),
+             SHOW(last->meta.bucket));
+    if (last->index) remove_meta(indexes, &other->meta);
+    return last == found;
+}
+
+static void load_index(Indexes *indexes, const IndexMeta *meta) {
+    OWNED(index_entry_release) IndexEntry *entry = index_entry_open(indexes, meta);
+    OWNED(index_entry_release) IndexEntry *loaded = NULL;
+    Err ignored;
+    bool wins = true;
+    if (indexes_find_any(indexes, meta->index, &loaded, &ignored)) {
+        bool same =
+            loaded->meta.created_ms == meta->created_ms && loaded->meta.moves != meta->moves;
+        if (same)
+            wins = wins_over(indexes, entry, loaded);
+        else
+            log_warn("bucket '%.*s' holds another index named '%.*s' than bucket '%.*s'",
+                     SHOW(meta->bucket), SHOW(meta->index), SHOW(loaded->meta.bucket));
+    }
+    if (wins) list_entry(indexes, TAKE(entry));
 }
 
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
@@ -404,7 +425,7 @@ static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory)
         return;
     }
     meta.bucket = bucket;
-    if (wins_over_loaded(indexes, &meta)) list_entry(indexes, index_entry_open(indexes, &meta));
+    load_index(indexes, &meta);
 }
 
 static bool load_bucket(Indexes *indexes, Str name, Err *err) {

@@ -33,6 +33,7 @@ typedef struct Move {
     int64_t bytes, bytes_total;
     uint8_t *piece;
     bool held;
+    bool committed; /* the new meta.json is there, or may be */
 } Move;
 
 static void move_close(Move *move) {
@@ -215,7 +216,8 @@ static bool commit(Move *move, Err *err) {
     IndexEntry *entry = index_entry_open(move->indexes, &move->meta);
     if (!entry->index) *err = entry->broken;
     bool ok = entry->index && write_meta(move, err);
-    if (!ok && entry->index && err->kind == LH_OFFLINE) claim_back(move);
+    move->committed = ok || (entry->index && err->kind == LH_OFFLINE);
+    if (!ok && move->committed) claim_back(move);
     if (!ok) {
         index_entry_release(&entry);
         return false;
@@ -240,10 +242,10 @@ static void remove_old(Move *move) {
                  SHOW(move->meta.index), why.message);
 }
 
-/* After an unknown outcome what the new meta.json may name is kept. */
-static void remove_copies(Move *move, const Err *why) {
+/* What a meta.json names, or may name, is kept. */
+static void remove_copies(Move *move) {
     Err ignored;
-    if (why->kind == LH_OFFLINE) return;
+    if (move->committed) return;
     for (size_t i = 0; i < move->copied_count; i++)
         store_remove(bucket_store(move->to), move->copied[i].key, &ignored);
 }
@@ -284,7 +286,7 @@ static bool move_run(Move *move, Err *err) {
     if (ok)
         remove_old(move);
     else
-        remove_copies(move, err);
+        remove_copies(move);
     return ok;
 }
 

@@ -1,5 +1,5 @@
 // An index moves to another bucket with all that belongs to it, while it is searched and written to, and through kills.
-import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 
@@ -120,6 +120,19 @@ await check('found in two buckets it is the copy that moved last, and the other 
     same([(await index()).bucket, (await index()).error, await find(8)], [winner, null, '8'])
     same([home, away].filter(bucket => files(bucket).includes('meta.json')), [winner])
   }
+})
+
+await check('a copy that is damaged does not win, and what is whole is kept', async () => {
+  const home = (await index()).bucket, away = home === 'primary' ? 'other' : 'primary'
+  await server.stop()
+  cpSync(join(roots[home], 'vectors/notes'), join(roots[away], 'vectors/notes'), { recursive: true })
+  const meta = JSON.parse(readFileSync(join(roots[home], 'vectors/notes/meta.json')))
+  writeFileSync(join(roots[away], 'vectors/notes/meta.json'), JSON.stringify({ ...meta, bucket: away, moves: meta.moves + 1 }))
+  writeFileSync(join(roots[away], `vectors/notes/hnsw/${meta.build}.idx`), 'cut')
+  server = await startServer(data, { env })
+  same([(await index()).bucket, (await index()).error, await find(8)], [home, null, '8'])
+  same([home, away].map(bucket => files(bucket).includes('meta.json')), [true, true])
+  rmSync(join(roots[away], 'vectors/notes/meta.json'))
 })
 
 await check('what kills left behind is swept', async () => {
