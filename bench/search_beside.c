@@ -227,11 +227,11 @@ int main(int argc, char **argv) {
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < COUNT(ways); i++)
             for (size_t clients = 1; clients <= 2; clients++)
-                if (!only || !strcmp(only, ways[i].name))
+                if (!only || strcmp(only, ways[i].name) == 0)
                     rates[i][clients - 1][round] = measure(&b, ways[i].way, clients);
     for (size_t i = 0; i < COUNT(ways); i++)
         for (size_t clients = 1; clients <= 2; clients++) {
-            if (only && strcmp(only, ways[i].name)) continue;
+            if (only && strcmp(only, ways[i].name) != 0) continue;
             qsort(rates[i][clients - 1], rounds, sizeof(double), by_size);
             printf("%s %zu %.1f\n", ways[i].name, clients, rates[i][clients - 1][rounds / 2]);
         }

@@ -228,7 +228,8 @@ static bool publish(Build *b, Err *err) {
     /* After an unknown outcome meta.json may be there: what it names is kept. */
     if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
     if (!ok) return false;
-    if (!indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta), err)) return false;
+    if (!indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta), b->previous, err))
+        return false;
     if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
     if (lance) lance_docs_tidy(store, meta_lance_key(&b->meta, &b->arena));
     return true;

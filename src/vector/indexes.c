@@ -11,6 +11,7 @@
 #define UPKEEP_WAIT_US 10000000
 #define UPKEEP_LOOK_US 10000
 #define META_SIZE_MAX (1 << 20)
+#define FOLLOWERS_WAIT_US 2000
 
 static void entry_free(IndexEntry *entry) {
     overlay_close(&entry->overlay);
@@ -291,17 +292,19 @@ static void list_entry(Indexes *indexes, IndexEntry *entry) {
     index_entry_release(&old);
 }
 
-bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, Err *err) {
-    bool ok = !entry->index || entry_follow(indexes, entry, err);
+bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err) {
+    OWNED(index_entry_release) IndexEntry *old = NULL;
+    bool ok = (!replaces || indexes_find_any(indexes, entry->meta.index, &old, err)) &&
+              (!entry->index || entry_follow(indexes, entry, err));
     if (ok) list_entry(indexes, entry);
     if (!ok) index_entry_release(&entry);
     return ok;
 }
 
-bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err) {
+bool indexes_publish(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err) {
     pthread_mutex_t *lock = indexes_row_lock(indexes, entry->meta.index);
     pthread_mutex_lock(lock);
-    bool ok = indexes_publish_locked(indexes, entry, err);
+    bool ok = indexes_publish_locked(indexes, entry, replaces, err);
     pthread_mutex_unlock(lock);
     return ok;
 }
@@ -330,22 +333,6 @@ bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, Ind
                    : false;
     out->bucket = entry->meta.bucket;
     return true;
-}
-
-bool indexes_follow(Indexes *indexes, Str name, Err *err) {
-    OWNED(index_entry_release) IndexEntry *entry = NULL;
-    OWNED(index_entry_release) IndexEntry *fresh = NULL;
-    OWNED(arena_close) Arena arena = {0};
-    IndexMeta meta;
-    if (!indexes_find_any(indexes, name, &entry, err) ||
-        !index_meta_now(indexes, entry, &arena, &meta, err))
-        return false;
-    if (str_equal(meta.build, entry->meta.build) && meta.promotion == entry->meta.promotion)
-        return true;
-    fresh = index_entry_open(indexes, &meta);
-    if (fresh->index) return indexes_publish(indexes, TAKE(fresh), err);
-    *err = fresh->broken; /* what is open serves on */
-    return err_while(err, "index '%.*s'", SHOW(name));
 }
 
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err) {
@@ -472,6 +459,7 @@ void indexes_limit_build(Indexes *indexes, int64_t bytes_max) {
 
 void indexes_close(Indexes **indexes) {
     if (!*indexes) return;
+    while (atomic_load(&(*indexes)->followers) > 0) usleep(FOLLOWERS_WAIT_US);
     for (size_t i = 0; i < (*indexes)->entry_count; i++)
         index_entry_release(&(*indexes)->entries[i]);
     pthread_rwlock_destroy(&(*indexes)->placement);

@@ -54,6 +54,7 @@ struct IndexEntry {
     uint64_t rows_known;       /* the batch of the log that the overlay is at */
     atomic_llong rows_look_us; /* when to look at the log again, for what other servers wrote */
     uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
+    int64_t build_look_us;     /* when to look whether another server published a build */
     int64_t meta_look_us;      /* when a put looks again whether the index still is what it was */
     int64_t upkeep_us;         /* when a put may ask for upkeep again */
 };
@@ -83,6 +84,7 @@ struct Indexes {
     int64_t build_bytes_max; /* of memory, for one graph */
     atomic_llong searches;
     atomic_int searching; /* now */
+    atomic_int followers; /* threads that follow.c started; they end before this does */
 };
 
 /* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
@@ -112,17 +114,18 @@ bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, E
  * it. */
 bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, IndexMeta *out,
                     Err *err);
-/* Opens the build that another server published meanwhile, if any. Before a change of an index
- * that is held, so that the change is made to what is in force. */
+/* follow.c. Opens the build that another server published meanwhile, if any. Before a change of an
+ * index that is held, so that the change is made to what is in force. */
 bool indexes_follow(Indexes *indexes, Str name, Err *err);
 /* All entries, held. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
-/* Takes an entry, replacing one of its name, once it has every batch of rows that was acknowledged
- * here; on failure what was there stays. */
-bool indexes_publish(Indexes *indexes, IndexEntry *entry, Err *err);
-bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, Err *err); /* indexes_row_lock */
+/* Takes an entry once it has every batch of rows that was acknowledged here; on failure what was
+ * there stays. `replaces`: one of its name, LH_MISSING when that was dropped meanwhile. */
+bool indexes_publish(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err);
+/* The same by who holds indexes_row_lock. */
+bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err);
 
-/* rows.c. The log of an index's rows, open until entry_log_close. */
+/* follow.c. The log of an index's rows, open until entry_log_close. */
 typedef struct EntryLog {
     Bucket *bucket;
     Arena arena;

@@ -82,7 +82,7 @@ static bool work_publish(LanceWork *work, IndexMeta *meta, Err *err) {
     meta->bytes = lance_docs_bytes(work->table);
     meta->updated_ms = clock_now_ms();
     if (!index_swap_meta(bucket_store(work->bucket), &work->entry->meta, meta, err)) return false;
-    return indexes_publish(work->indexes, index_entry_open(work->indexes, meta), err);
+    return indexes_publish(work->indexes, index_entry_open(work->indexes, meta), true, err);
 }
 
 bool index_lance_check(Indexes *indexes, Str index, Err *err) {

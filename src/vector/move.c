@@ -203,7 +203,7 @@ static void claim_back(Move *move) {
     Err why = {0};
     back.moves = move->meta.moves + 1;
     if (!index_swap_meta(bucket_store(move->from), &move->entry->meta, &back, &why) ||
-        !indexes_publish_locked(move->indexes, index_entry_open(move->indexes, &back), &why))
+        !indexes_publish_locked(move->indexes, index_entry_open(move->indexes, &back), true, &why))
         log_error("index '%.*s' may be found in bucket '%.*s' after a restart: %s",
                   SHOW(back.index), SHOW(move->meta.bucket), why.message);
 }
@@ -222,7 +222,7 @@ static bool commit(Move *move, Err *err) {
         index_entry_release(&entry);
         return false;
     }
-    return indexes_publish_locked(move->indexes, entry, err);
+    return indexes_publish_locked(move->indexes, entry, true, err);
 }
 
 /* ---- Removing ---- */

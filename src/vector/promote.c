@@ -190,7 +190,8 @@ static bool put_in_force(Change *change, Err *err) {
     if (!append(change, err)) return false;
     change->meta.promotion = change->next.number;
     if (!index_swap_meta(bucket_store(change->bucket), old, &change->meta, err)) return false;
-    if (!indexes_publish(change->indexes, index_entry_open(change->indexes, &change->meta), err))
+    if (!indexes_publish(change->indexes, index_entry_open(change->indexes, &change->meta), true,
+                         err))
         return false;
     if (rebuilt && change->entry->index->ops->commit)
         lance_docs_tidy(bucket_store(change->bucket), meta_lance_key(old, &change->arena));

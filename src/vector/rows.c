@@ -1,14 +1,12 @@
 /* PUT and DELETE /vectors/indexes/{index}/rows: what is asked becomes one batch of the index's log,
- * durable before it is answered, and is applied to the overlay of the entry that is in force. Also
- * how an entry follows its log. */
+ * durable before it is answered, and is applied to the overlay of the entry that is in force. */
 #include "vector/indexes.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_US 1000000         /* between looks at the log for what other servers wrote */
-#define LOOK_FAILED_US 30000000 /* after one that failed */
+#define META_LOOK_US 1000000 /* between looks whether the index still is what it was */
 
 const Option rows_put_options[] = {
     {"rows",       LH_JSON, AT(RowsSpec, rows), REQUIRED,
@@ -20,24 +18,6 @@ const Option rows_delete_options[] = {
     {0},
 };
 
-/* ---- Following the log ---- */
-
-void entry_log_close(EntryLog *log) {
-    bucket_release(&log->bucket);
-    arena_close(&log->arena);
-}
-
-bool entry_log_open(Indexes *indexes, const IndexMeta *meta, EntryLog *out, Err *err) {
-    if (!bucket_find(indexes->buckets, meta->bucket, &out->bucket, err)) return false;
-    out->log =
-        (RowLog){.store = bucket_store(out->bucket), .prefix = meta_rows_prefix(meta, &out->arena)};
-    return true;
-}
-
-pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name) {
-    return &indexes->row_locks[hash64(bytes_of(name)) % ROW_LOCKS];
-}
-
 typedef struct Applying {
     Overlay *overlay;
     OverlayChange change; /* of the batch applied last */
@@ -46,23 +26,6 @@ typedef struct Applying {
 static bool apply(void *context, const RowBatch *batch, Err *err) {
     Applying *applying = context;
     return overlay_apply(applying->overlay, batch, &applying->change, err);
-}
-
-bool entry_follow(Indexes *indexes, IndexEntry *entry, Err *err) {
-    OWNED(entry_log_close) EntryLog log = {0};
-    Applying applying = {.overlay = entry->overlay};
-    return entry_log_open(indexes, &entry->meta, &log, err) &&
-           row_log_replay(&log.log, &entry->rows_known, apply, &applying, err);
-}
-
-void entry_look(Indexes *indexes, IndexEntry *entry) {
-    Err err = {0};
-    if (clock_us() < atomic_load(&entry->rows_look_us)) return;
-    if (pthread_mutex_trylock(&entry->rows_lock) != 0) return;
-    bool ok = entry_follow(indexes, entry, &err);
-    atomic_store(&entry->rows_look_us, clock_us() + (ok ? LOOK_US : LOOK_FAILED_US));
-    pthread_mutex_unlock(&entry->rows_lock);
-    if (!ok) log_warn("index '%.*s': rows: %s", SHOW(entry->meta.index), err.message);
 }
 
 /* ---- One request ---- */
@@ -87,7 +50,7 @@ static bool index_changed(const IndexMeta *meta, Err *err) {
                     "index '%.*s' was replaced by another: try again", SHOW(meta->index));
 }
 
-/* At most once a LOOK_US: rows put into an index that another server deleted would be lost. */
+/* At most once a META_LOOK_US: rows put into an index that another server deleted would be lost. */
 static bool check_meta(Indexes *indexes, IndexEntry *entry, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     IndexMeta meta;
@@ -95,7 +58,7 @@ static bool check_meta(Indexes *indexes, IndexEntry *entry, Err *err) {
     if (now < entry->meta_look_us) return true;
     if (!index_meta_now(indexes, entry, &arena, &meta, err)) return false;
     if (!str_equal(meta.row_log, entry->meta.row_log)) return index_changed(&entry->meta, err);
-    entry->meta_look_us = now + LOOK_US;
+    entry->meta_look_us = now + META_LOOK_US;
     return true;
 }
 

@@ -42,6 +42,19 @@ await check('what one server put or deleted the other finds or misses soon after
   await within(5000, async () => (await find(servers[1], 'cormorant number8')).length === 0)
 })
 
+await check('a build that one server published is opened by the other, with the rows over it', async () => {
+  await put(servers[1], [{ doc_id: 'over', text: 'an owl over a build' }])
+  await ingest(1000)
+  const done = await call(servers[0], 'POST', `${at}/refresh?wait=true`)
+  same(done.status, 200, done.text)
+  await within(20000, async () => (await find(servers[1], 'version1000')).length === 5)
+  for (const server of servers) {
+    same((await find(server, 'owl'))[0].doc_id, 'over')
+    same(await find(server, 'number7'), [])
+  }
+  same((await call(servers[1], 'GET', at)).json.build, (await call(servers[0], 'GET', at)).json.build)
+})
+
 // Of one server: document -> its text, or null.
 async function work(server, name, goes) {
   const now = new Map()
@@ -85,6 +98,7 @@ await check('both put, delete, fold and refresh at once, and lose nothing', asyn
     for (const [id, text] of expected) same(found.get(id) ?? null, text, `server ${i}: ${id}`)
     for (let d = 0; d < documents; d++)
       truth(expected.has(`${d}`) || d === 7 || d === 8 || found.has(`${d}`), `server ${i}: ${d} of the dataset is lost`)
+    same(found.get('over'), 'an owl over a build')
     for (const id of ['7', '8', 'a']) truth(!found.has(id), `server ${i}: ${id} is there again`)
   }
 })
