@@ -36,7 +36,11 @@ static bool open_embedder(Ai *ai, IndexEntry *entry, Err *err) {
 }
 
 bool index_entry_embed(const IndexEntry *entry, Str text, float *out, Err *err) {
-    if (entry->embedder) return embedder_embed(entry->embedder, &text, 1, out, err);
+    return entry->embedder ? embedder_embed(entry->embedder, &text, 1, out, err)
+                           : index_no_model(entry, err);
+}
+
+bool index_no_model(const IndexEntry *entry, Err *err) {
     if (entry->meta.model.len == 0)
         return err_code(err, LH_IMPOSSIBLE, "no_model",
                         "index '%.*s' has vectors of its own and no model: search it with 'vector'",

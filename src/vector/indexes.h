@@ -77,6 +77,7 @@ static inline Str index_rows(const IndexEntry *entry) {
 /* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
  * errors of ai.h. */
 bool index_entry_embed(const IndexEntry *entry, Str text, float *out, Err *err);
+bool index_no_model(const IndexEntry *entry, Err *err); /* false: why it has no embedder */
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

@@ -18,6 +18,7 @@ static bool refresh_plan(Build *b, Str name, Err *err) {
         return true;
     }
     Bytes statistics = index->ops->embedder(index);
+    if (!b->previous->embedder) return index_no_model(b->previous, err);
     if (!ai_embedder(b->indexes->ai, meta->model, &b->embedder, err) ||
         (statistics.size && !embedder_load(b->embedder, statistics, err)) ||
         !embedder_expect(b->embedder, meta->model_digest, (size_t)meta->dimensions, err))
