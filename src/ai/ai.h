@@ -37,6 +37,7 @@ const Json *ai_pinned(const Ai *ai); /* a list of names, or NULL */
 bool ai_probe(Ai *ai, Err *err);     /* whether the provider answers, within two seconds */
 /* Ollama's names carry a tag: "mistral" is "mistral:latest". */
 bool model_same(Str a, Str b);
+bool model_name_check(Str name, Err *err); /* LH_INVALID "bad_model_name" */
 
 typedef struct Embedder Embedder;
 

@@ -70,12 +70,14 @@ static bool ask(Remote *remote, const EmbedBatch *batch, Arena *arena, const Jso
                 Err *err) {
     OWNED(text_close) Text body = {0};
     Ai *ai = remote->ai;
+    bool patient = batch->patience.cancelled != NULL; /* a build: the model may be loaded first */
     ai->ops->write_embed(ai, batch, &(JsonWriter){.out = &body});
     const ProviderCall call = {.method = "POST",
                                .path = ai->ops->embed_path,
                                .model = batch->model,
                                .body = text_bytes(&body),
-                               .timeout_ms = ai->options.embed_timeout_ms,
+                               .timeout_ms = patient ? ai->options.load_timeout_ms
+                                                     : ai->options.embed_timeout_ms,
                                .patience = batch->patience};
     bool ok = turn_take(ai, &batch->patience, err) && provider_call(ai, &call, arena, answer, err);
     turn_give(ai);
@@ -237,9 +239,7 @@ static const EmbedderOps remote_ops = {
 };
 
 bool embedder_remote_open(Ai *ai, Str model, Embedder **out, Err *err) {
-    if (model.len > MODEL_NAME_MAX || memchr(model.data, 0, model.len))
-        return err_code(err, LH_INVALID, "bad_model_name", "a model's name has 1 to %d bytes",
-                        MODEL_NAME_MAX);
+    if (!model_name_check(model, err)) return false;
     Remote *remote = calloc(1, sizeof *remote);
     if (!remote) abort();
     remote->embedder.ops = &remote_ops;

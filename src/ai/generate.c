@@ -79,9 +79,7 @@ bool ai_generate(Ai *ai, const Generation *generation, Arena *arena, Generated *
     if (g.model.len == 0)
         return err_code(err, LH_INVALID, "missing_field",
                         "name a 'model': [ai] generate_model is not set");
-    if (g.model.len > MODEL_NAME_MAX)
-        return err_code(err, LH_INVALID, "bad_model_name", "a model's name has at most %d bytes",
-                        MODEL_NAME_MAX);
+    if (!model_name_check(g.model, err)) return false;
     generated.model = arena_copy(arena, g.model);
     if (!run(ai, &g, arena, &generated, err)) {
         text_close(&generated.text);

@@ -27,7 +27,7 @@ bool ai_loaded(Ai *ai, Arena *arena, LoadedModel **out, size_t *count, Err *err)
 }
 
 bool ai_preload(Ai *ai, Str model, Err *err) {
-    return check_manages(ai, err) && ai->ops->load(ai, model, err);
+    return check_manages(ai, err) && model_name_check(model, err) && ai->ops->load(ai, model, err);
 }
 
 /* Its bytes in the GPU's memory while it is listed, else -1. */
@@ -84,7 +84,8 @@ static int64_t wait_memory(const Ai *ai, const Vram *before, int64_t bytes) {
 bool ai_unload(Ai *ai, Str model, Unloaded *out, Err *err) {
     int64_t deadline = clock_us() + ai->options.unload_ms * 1000, bytes;
     Vram before;
-    if (!check_manages(ai, err) || !look(ai, model, &bytes, err)) return false;
+    if (!check_manages(ai, err) || !model_name_check(model, err) || !look(ai, model, &bytes, err))
+        return false;
     vram_read(&before);
     if (!ai->ops->unload(ai, model, err)) return false;
     if (bytes < 0) {

@@ -39,9 +39,10 @@ const Option ai_options[] = {
     {"connect_timeout_ms",                                      LH_INT, AT(AiOptions, connect_timeout_ms), "3000",
      "time to connect to the model server", .min = 10, .max = 3600000},
     {"embed_timeout_ms",                                              LH_INT, AT(AiOptions, embed_timeout_ms), "60000",
-     "time to embed a batch, the model's load included", .min = 10, .max = 3600000},
+     "time to embed for who waits, the model's load included", .min = 10, .max = 3600000},
     {"load_timeout_ms",                                                  LH_INT, AT(AiOptions, load_timeout_ms), "330000",
-     "time to load a model, and to its first word", .min = 10, .max = 3600000},
+     "time to load a model, to its first word, and to embed a batch of a build", .min = 10,
+     .max = 3600000},
     {"retry_ms",LH_INT, AT(AiOptions, retry_ms), "30000",
      "time for which a build tries again while the server fails", .max = 3600000},
     {"model_check_ms",                                      LH_INT, AT(AiOptions, model_check_ms), "5000",
@@ -192,6 +193,13 @@ static Str untagged(Str name) {
 
 bool model_same(Str a, Str b) {
     return str_equal(untagged(a), untagged(b));
+}
+
+bool model_name_check(Str name, Err *err) {
+    bool ok = name.len > 0 && name.len <= MODEL_NAME_MAX;
+    for (size_t i = 0; ok && i < name.len; i++) ok = (unsigned char)name.data[i] > ' ';
+    return ok || err_code(err, LH_INVALID, "bad_model_name",
+                          "a model's name has 1 to %d bytes and no blanks", MODEL_NAME_MAX);
 }
 
 /* ---- The key ---- */

@@ -1,3 +1,13 @@
+/* The slot is a small state machine behind one lock that is never held while anything is asked of
+ * the provider or saved:
+ *
+ *     idle, active, failed -> swapping -> active (activate) or idle (deactivate), or failed
+ *
+ * Changes stand in a queue whose first one works. Requests are counted per model; a change first
+ * shuts the models that it moves to new ones (slot_enter waits), then waits for the count to fall
+ * to zero. `held` is every model that the slot may have left in memory: one joins it, durably,
+ * before it is loaded, and leaves it when the provider has said that it is gone, so that after a
+ * failure or a crash the next change knows what to look for. */
 #include "ai/provider.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* Model profiles and the GPU slot: vector/profile.c says it all. */
 #include "gateway/route.h"
 
 static bool answer_text(Call *call, int status, Text *text) {

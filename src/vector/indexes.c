@@ -45,7 +45,11 @@ static bool open_embedder(Ai *ai, IndexEntry *entry, Err *err) {
 
 bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out,
                        Err *err) {
-    if (entry->embedder) return embedder_embed(entry->embedder, texts, count, out, err);
+    return entry->embedder ? embedder_embed(entry->embedder, texts, count, out, err)
+                           : index_no_model(entry, err);
+}
+
+bool index_no_model(const IndexEntry *entry, Err *err) {
     if (entry->meta.model.len == 0)
         return err_code(err, LH_IMPOSSIBLE, "no_model",
                         "index '%.*s' has vectors of its own and no model: search it with 'vector'",

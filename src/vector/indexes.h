@@ -151,6 +151,7 @@ static inline Str index_rows(const IndexEntry *entry) {
  * errors of ai.h. */
 bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out,
                        Err *err);
+bool index_no_model(const IndexEntry *entry, Err *err); /* false: why it has no embedder */
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
 
 void doc_table_open(const Index *index, DocTable **out);

@@ -57,9 +57,7 @@ static bool names_check(const char *what, const Json *list, Err *err) {
 }
 
 static bool model_check(const char *what, Str name, Err *err) {
-    return name.len <= MODEL_NAME_MAX ||
-           err_code(err, LH_INVALID, "bad_model_name", "'%s' has more than %d bytes", what,
-                    MODEL_NAME_MAX);
+    return model_name_check(name, err) || err_while(err, "%s", what);
 }
 
 static bool spec_check(Str id, const ProfileSpec *spec, Err *err) {
@@ -71,7 +69,7 @@ static bool spec_check(Str id, const ProfileSpec *spec, Err *err) {
     if (spec->ollama_name.len == 0)
         return err_code(err, LH_INVALID, "missing_field", "'ollama_name' is empty");
     return model_check("ollama_name", spec->ollama_name, err) &&
-           model_check("embed_model", spec->embed_model, err) &&
+           (spec->embed_model.len == 0 || model_check("embed_model", spec->embed_model, err)) &&
            names_check("datasets", spec->datasets, err) &&
            names_check("indexes", spec->indexes, err) &&
            (config_read(STR("parquet"), spec->hnsw, &config, err) || err_while(err, "hnsw"));

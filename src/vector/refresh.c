@@ -6,6 +6,7 @@
 bool build_keep_statistics(Build *b, Err *err) {
     const IndexMeta *meta = &b->previous->meta;
     if (meta->model.len == 0) return true;
+    if (!b->previous->embedder) return index_no_model(b->previous, err);
     Bytes statistics = b->previous->index->ops->embedder(b->previous->index);
     return ai_embedder(b->indexes->ai, meta->model, &b->embedder, err) &&
            (statistics.size == 0 || embedder_load(b->embedder, statistics, err)) &&

@@ -75,6 +75,7 @@ await check('vectors that are not finite or too few are refused', async () => {
 
 await check('a model that is not there is 404, one that does not embed is 422', async () => {
   problem(await embed(['x'], { model: 'nobody' }), 404, 'model_not_found')
+  problem(await embed(['x'], { model: 'no body' }), 400, 'bad_model_name')
   problem(await embed(['x'], { model: 'mistral' }), 422, 'model_refused')
   same((await embed(['x'], { model: 'builtin' })).json.dimensions, 384)
 })
@@ -284,6 +285,8 @@ await check('without a provider a generator is 422, and an index of another mode
   const plain = await startServer(data)
   problem(await call(plain, 'POST', '/ai/generate', { prompt: 'hi' }), 422, 'no_model_server')
   problem(await call(plain, 'POST', '/vectors/search', { index: 'notes', query: 'river' }), 422, 'wrong_model')
+  problem(await call(plain, 'POST', '/vectors/indexes/notes/refresh?wait=true'), 422, 'wrong_model')
+  problem(await call(plain, 'POST', '/ai/embed', { texts: ['x'], model: 'nomic-embed-text' }), 404, 'model_not_found')
   same((await call(plain, 'POST', '/vectors/search', { index: 'notes', vector: vectorOf('violin number7', 64), k: 1 })).json.hits[0].doc_id, '7')
   await plain.stop()
 })

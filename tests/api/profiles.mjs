@@ -40,6 +40,7 @@ await check('what is wrong with a profile is said', async () => {
   problem(await put('a%20b', {}), 400, 'bad_profile_id')
   problem(await put('x', { id: 'y' }), 400, 'wrong_id')
   problem(await put('x', { ollama_name: '' }), 400, 'missing_field')
+  problem(await put('x', { ollama_name: 'a\0b' }), 400, 'bad_model_name')
   problem(await put('x', { datasets: 'all' }), 400, 'wrong_type')
   problem(await put('x', { hnsw: { width: 3 } }), 400, 'unknown_field')
   problem(await put('x', { indices: [] }), 400, 'unknown_field')
