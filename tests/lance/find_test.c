@@ -21,7 +21,9 @@ static LanceKey integer(int64_t value) {
     return (LanceKey){.kind = LANCE_INT, .integer = value};
 }
 static LanceKey text(const char *value, size_t len) {
-    return (LanceKey){.kind = LANCE_TEXT, .text = {value, len}};
+    return (LanceKey){
+        .kind = LANCE_TEXT, .text = {value, len}
+    };
 }
 
 /* Many equal values over several pages, the ends of each type, texts that begin alike, nulls. */
@@ -30,9 +32,8 @@ static LanceTable *odd_table(Store *store, Arena *arena) {
     static const char *const types[] = {"double", "float", "int8", "string"};
     static const char *const names[] = {"d", "f", "i", "t"};
     for (size_t i = 0; i < 4; i++)
-        fields[i] = (LanceField){.name = str_from(names[i]),
-                                 .type = lance_type(str_from(types[i])),
-                                 .nullable = true};
+        fields[i] = (LanceField){
+            .name = str_from(names[i]), .type = lance_type(str_from(types[i])), .nullable = true};
     LanceSchema schema = {fields, 4};
     LanceTable *table = kit_table(store, &schema);
     double *d = arena_array(arena, double, ROWS);
@@ -53,10 +54,11 @@ static LanceTable *odd_table(Store *store, Arena *arena) {
     d[8000] = NAN;
     d[8001] = -HUGE_VAL;
     d[8002] = -0.0;
-    LanceColumn columns[] = {{.values = d, .validity = validity},
-                             {.values = f, .validity = validity},
-                             {.values = n, .validity = validity},
-                             {.values = texts, .offsets = ends, .validity = validity}};
+    const void *values[] = {d, f, n, texts};
+    LanceColumn columns[4];
+    for (size_t i = 0; i < 4; i++)
+        columns[i] = (LanceColumn){.values = values[i], .validity = validity};
+    columns[3].offsets = ends;
     CHECK_OK(lance_append(table, &(LanceBatch){ROWS, 4, columns, NULL}, &err));
     return table;
 }

@@ -1,6 +1,7 @@
 #include "lance/lance_kit.h"
 
-TEST("rows have numbers in order of address without the deleted ones, and their values of every type") {
+TEST("rows have numbers in order of address without the deleted ones, and their values of every "
+     "type") {
     OWNED(arena_close) Arena arena = {0};
     OWNED(store_close) Store *store = kit_store(kit_dir());
     LanceSchema schema = kit_schema(&arena);
@@ -61,8 +62,7 @@ TEST("rows that were opened stay what they were while the table's are replaced i
     CHECK_OK(lance_writer_replace(writer, &err));
     CHECK_INT(kit_version(table), version + 1);
     CHECK_INT(kit_ids(table, ids, COUNT(ids)), 20);
-    for (size_t i = 0; i < 20; i++)
-        CHECK(ids[i] == -1 || ids[i] == (int64_t)(500 + i));
+    for (size_t i = 0; i < 20; i++) CHECK(ids[i] == -1 || ids[i] == (int64_t)(500 + i));
     CHECK_INT(lance_rows_count(rows), 30);
     CHECK(lance_rows_text(rows, 1, 12).len > 0);
     lance_writer_close(&writer);
