@@ -40,6 +40,7 @@ bool lance_file_open_bytes(Bytes bytes, LanceFile **out, Err *err);
 void lance_file_close(LanceFile **file);
 void **lance_file_tag(LanceFile *file); /* a word for whoever keeps it; NULL at first */
 uint64_t lance_file_rows(const LanceFile *file);
+uint64_t lance_file_size(const LanceFile *file); /* bytes */
 size_t lance_file_columns(const LanceFile *file);
 /* The file's own schema: one entry a field, nested ones too; NULL past the end. In 2.1 and later a
  * field that is not a leaf has no column. */

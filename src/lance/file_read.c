@@ -254,6 +254,10 @@ uint64_t lance_file_rows(const LanceFile *file) {
     return file->rows;
 }
 
+uint64_t lance_file_size(const LanceFile *file) {
+    return source_size(file->source);
+}
+
 size_t lance_file_columns(const LanceFile *file) {
     return file->footer.columns;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROWS_PER_BYTE_MAX 16 /* equal codes take next to no room; more is a lie that costs memory */
 enum { TENSOR_FLOAT32 = 2 };
 
 static bool damaged(Err *err, const char *what) {
@@ -149,6 +150,8 @@ static bool partitions_read(const LanceFile *file, bool transposed, Arena *arena
     if (!column_find(file, STR("_rowid"), &columns[0], err) ||
         !column_find(file, STR("__pq_code"), &columns[1], err))
         return false;
+    if (all / ROWS_PER_BYTE_MAX > lance_file_size(file))
+        return damaged(err, "claims more rows than its file can hold");
     out->partitions = arena_array(arena, IvfPartition, count);
     for (size_t p = 0; p < count; p++) {
         if (from.items[p] > all || rows.items[p] > all - from.items[p] ||

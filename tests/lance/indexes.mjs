@@ -1,10 +1,11 @@
 // Indexes shared with LanceDB: each searches what the other built, and finds the same rows at the same
 // distances.
 // usage: node tests/lance/indexes.mjs     BUILD=build says where lance_tool is
+import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, finish, freshDir } from '../kit/server.mjs'
-import { info, lancedb, ours, oursRows } from './lancedb.mjs'
+import { info, lancedb, ours, oursRows, tool } from './lancedb.mjs'
 
 const D = 32, K = 10, ROWS = 3000, QUERIES = 25
 let state = 1
@@ -208,5 +209,23 @@ for (const builder of ['ours', 'LanceDB\'s'])
     await theirs.optimize()
     await see('after optimize()', 6149, 1)
   })
+
+await check('a build of an index that is killed leaves a table that both open, at its last version, with the index that it had', async () => {
+  const { root, theirs } = await shared('2.0', 6000)
+  ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8)
+  let finished = 0
+  for (let kill = 0; kill < 12; kill++) {
+    const child = spawn(tool, [root, 'index', 't.lance', 'vector', 'l2', 20, 16, 8], { stdio: 'ignore' })
+    const ended = new Promise(done => child.on('close', status => done(status)))
+    setTimeout(() => child.kill('SIGKILL'), 20 * kill)
+    finished += await ended === 0
+    await theirs.checkoutLatest()
+    equal(await theirs.version(), info(root, 't.lance').version, 'the version')
+    equal((await theirs.indexStats('vector_idx')).numIndexedRows, 6000, 'rows indexed')
+    if (!/ANN/.test(await plan(theirs, 'l2'))) throw new Error('the plan has no index')
+  }
+  if (finished === 12) throw new Error('no build was killed')
+  await sameSearches(root, theirs, 'l2', 'after the kills')
+})
 
 finish()

@@ -6,7 +6,7 @@ import * as arrow from 'apache-arrow'
 import * as lancedb from '@lancedb/lancedb'
 
 export { arrow, lancedb }
-const tool = join(process.env.BUILD ?? 'build', 'tests/lance/lance_tool')
+export const tool = join(process.env.BUILD ?? 'build', 'tests/lance/lance_tool')
 
 export function ours(root, command, table, ...words) {
   try {

@@ -62,6 +62,25 @@ await check('an index in the S3 bucket is built, searched, and found again after
   same((await sql('SELECT count(*) FROM d')).rows, [[30000]])
 })
 
+await check('an index that is a Lance table in the S3 bucket is built, searched, appended to, and found again after a restart', async () => {
+  const text = i => `document number${i} about topic${i % 17}`, body = 'id,text\n' + Array.from({ length: 1500 }, (_, i) => `${i},${text(i)}`).join('\n')
+  same((await call(server, 'POST', '/ingest/file?dataset=papers&format=csv&bucket=cloud', body)).status, 201)
+  const built = await call(server, 'POST', '/vectors/indexes?wait=true',
+    { index: 'papers', dataset: 'papers', text_column: 'text', id_column: 'id', bucket: 'cloud', vector_backend: 'lance' })
+  same([built.status, built.json?.rows], [201, 1500], built.text)
+  const found = async query => {
+    const answer = await call(server, 'POST', '/vectors/search', { index: 'papers', query, k: 1, rows: false })
+    return answer.json.hits[0]?.doc_id ?? answer.text
+  }
+  same([await found('number77'), await found('number1499')], ['77', '1499'])
+  const added = await call(server, 'POST', '/vectors/lance/append/papers', { rows: [{ doc_id: 'late', text: 'a submarine' }] })
+  same([added.status, await found('submarine')], [200, 'late'], added.text)
+  await server.stop()
+  server = await startServer(data, { args: ['--config', config] })
+  same([await found('number77'), await found('submarine')], ['77', 'late'])
+  same((await call(server, 'GET', '/vectors/lance/doc/papers/late')).json.chunks[0].text, 'a submarine')
+})
+
 await check('a stored S3 object is ingested, and an answer too large for memory streams', async () => {
   same((await call(server, 'PUT', '/storage/buckets/cloud/objects/raw/x.csv', csv(0, 100))).status, 201)
   const made = await call(server, 'POST', '/ingest/file?dataset=o&object=cloud/raw/x.csv&bucket=cloud')
