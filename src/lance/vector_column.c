@@ -2,7 +2,6 @@
 #include "lance/vector_column.h"
 #include "lance/pq_kernels.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static bool column_check(const LanceField *field, Err *err) {
@@ -135,5 +134,6 @@ bool vector_is_null(const LanceColumn *column, size_t row, size_t dimension) {
 
 bool vector_is_sound(const float *vector, size_t dimension, LanceMetric metric) {
     float length = pq_kernels()->dot(vector, vector, dimension);
-    return isfinite(length) && (metric != LANCE_COSINE || length > 0);
+    return length <= VECTOR_LENGTH_MAX * VECTOR_LENGTH_MAX &&
+           (metric != LANCE_COSINE || length > 0);
 }

@@ -45,5 +45,7 @@ bool vector_column_row(const VectorColumn *vectors, const VectorFragment *fragme
 bool vector_column_read(const VectorFragment *fragment, uint64_t from, size_t count, Arena *arena,
                         LanceColumn *column, Err *err);
 bool vector_is_null(const LanceColumn *column, size_t row, size_t dimension);
-/* Whether a vector can be compared: finite, and for the cosine not of length 0. */
+/* Whether a vector can be compared: not so long that products with it might not be finite, and for
+ * the cosine not of length 0. */
+#define VECTOR_LENGTH_MAX 1e15f
 bool vector_is_sound(const float *vector, size_t dimension, LanceMetric metric);
