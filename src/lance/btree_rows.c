@@ -64,7 +64,8 @@ BtreeEntry btree_entry(const LanceType *type, const LanceColumn *column, size_t 
  * compared as the float nearest to it. */
 bool btree_key(const LanceType *type, const LanceKey *key, BtreeEntry *out, bool *possible,
                Err *err) {
-    int64_t most = type->bits >= 64 ? INT64_MAX : ((int64_t)1 << (type->bits - 1)) - 1;
+    int64_t most = INT64_MAX;
+    if (type->bits > 0 && type->bits < 64) most = ((int64_t)1 << (type->bits - 1)) - 1;
     if (key->kind != type->kind)
         return err_set(err, LH_INVALID, "a column of type '%.*s' holds no such key",
                        SHOW(type->logical));

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_PER_BYTE_MAX 16 /* equal codes take next to no room; more is a lie that costs memory  \
-                              */
+#define ROWS_PER_BYTE_MAX                                                                          \
+    16 /* equal codes take next to no room; more is a lie that costs memory                        \
+        */
+#define POINT_MAX (10 * VECTOR_LENGTH_MAX)
 enum { TENSOR_FLOAT32 = 2 };
 
 static bool damaged(Err *err, const char *what) {
@@ -40,8 +42,12 @@ static bool tensor_read(Bytes message, size_t rows, size_t columns, Arena *arena
                                  (unsigned long long)type);
     if (data.size / sizeof(float) / columns != rows || data.size % (columns * sizeof(float)))
         return damaged(err, "has more or fewer points than it says");
-    *out = arena_array(arena, float, rows *columns);
-    memcpy(*out, data.data, data.size);
+    float *values = arena_alloc(arena, data.size);
+    memcpy(values, data.data, data.size);
+    for (size_t i = 0; i < rows * columns; i++)
+        if (!(values[i] <= POINT_MAX && values[i] >= -POINT_MAX))
+            return lance_unsupported(err, "an index has points too far away to be compared");
+    *out = values;
     return true;
 }
 

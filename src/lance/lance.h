@@ -233,7 +233,8 @@ typedef struct LanceVectorIndexOptions {
  * that is not more than it is. */
 void lance_index_defaults(uint64_t rows, size_t dimension, LanceVectorIndexOptions *options);
 /* IVF_PQ of the rows that are there, in place of the column's index of that name (`<column>_idx`).
- * Vectors that are null, not finite, or of length 0 (cosine) are not indexed. LH_INVALID names
+ * Vectors that are null, not finite, longer than 1e15, or of length 0
+ * (cosine) are not indexed. LH_INVALID names
  * an option that cannot be; LH_IMPOSSIBLE "lance_nothing_to_index"; LH_CANCELLED. */
 bool lance_index_vectors(LanceTable *table, const LanceVectorIndexOptions *options,
                          const LanceWatch *watch, Err *err);
