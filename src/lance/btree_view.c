@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DETAILS STR("BTreeIndexDetails")
+
 void btree_view_release(BtreeView **out) {
     BtreeView *view = *out;
     *out = NULL;
@@ -21,21 +23,6 @@ void btree_views_close(SearchCache *cache) {
         btree_view_release(&view);
     }
     cache->btrees = NULL;
-}
-
-static bool is_of_column(const LanceIndex *index, int32_t field) {
-    return index->field_count == 1 && index->fields[0] == field &&
-           str_ends(index->details_url, STR("BTreeIndexDetails"));
-}
-
-/* Of several by different names the one that was made last. */
-static const LanceIndex *index_choose(const Manifest *manifest, int32_t field) {
-    const LanceIndex *last = NULL;
-    for (size_t i = 0; i < manifest->index_count; i++)
-        if (is_of_column(&manifest->indexes[i], field) &&
-            (!last || manifest->indexes[i].created_ms >= last->created_ms))
-            last = &manifest->indexes[i];
-    return last;
 }
 
 static bool segment_reopen(const BtreeView *view, const BtreeView *before, const LanceIndex *index,
@@ -90,9 +77,9 @@ static bool view_make(LanceTable *table, Str column, const BtreeView *before, Bt
     view->owner = malloc((manifest->fragment_count + 1) * sizeof *view->owner);
     if (!view->owner) abort();
     for (size_t i = 0; i < manifest->fragment_count; i++) view->owner[i] = -1;
-    const LanceIndex *chosen = index_choose(manifest, view->field->id);
+    const LanceIndex *chosen = manifest_index_of(manifest, view->field->id, DETAILS);
     for (size_t i = 0; chosen && i < manifest->index_count; i++)
-        if (is_of_column(&manifest->indexes[i], view->field->id) &&
+        if (manifest_is_index_of(&manifest->indexes[i], view->field->id, DETAILS) &&
             str_equal(manifest->indexes[i].name, chosen->name) &&
             !segment_add(view, before, &manifest->indexes[i], err))
             return false;

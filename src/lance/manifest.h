@@ -98,6 +98,10 @@ bool manifest_check_writable(const Manifest *manifest, Err *err);
 uint64_t manifest_rows(const Manifest *manifest);
 const Fragment *manifest_fragment(const Manifest *manifest, uint64_t id); /* NULL: none */
 const LanceField *manifest_field(const Manifest *manifest, Str name);     /* NULL: none */
+/* Whether it is an index of the column alone, of the kind whose details have this name. */
+bool manifest_is_index_of(const LanceIndex *index, int32_t field, Str details);
+/* Of several by different names the one that was made last. NULL: none. */
+const LanceIndex *manifest_index_of(const Manifest *manifest, int32_t field, Str details);
 
 /* Encoded anew into the arena: `raw` and what follows from it. */
 void fragment_encode(Fragment *fragment, Arena *arena); /* a new fragment */

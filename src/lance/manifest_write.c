@@ -200,3 +200,17 @@ void uuid_text(const uint8_t uuid[LANCE_UUID_BYTES], char out[UUID_SIZE]) {
         at += snprintf(at, 3, "%02x", uuid[i]);
     }
 }
+
+bool manifest_is_index_of(const LanceIndex *index, int32_t field, Str details) {
+    return index->field_count == 1 && index->fields[0] == field &&
+           str_ends(index->details_url, details);
+}
+
+const LanceIndex *manifest_index_of(const Manifest *manifest, int32_t field, Str details) {
+    const LanceIndex *last = NULL;
+    for (size_t i = 0; i < manifest->index_count; i++)
+        if (manifest_is_index_of(&manifest->indexes[i], field, details) &&
+            (!last || manifest->indexes[i].created_ms >= last->created_ms))
+            last = &manifest->indexes[i];
+    return last;
+}

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DETAILS STR("VectorIndexDetails")
+
 void search_view_release(SearchView **out) {
     SearchView *view = *out;
     *out = NULL;
@@ -21,22 +23,6 @@ void search_cache_close(SearchCache *cache) {
         search_view_release(&view);
     }
     cache->views = NULL;
-}
-
-/* Whether an entry is a vector index of the column. Of several by different names the one that was
- * made last is used. */
-static bool is_of_column(const LanceIndex *index, int32_t field) {
-    return index->field_count == 1 && index->fields[0] == field &&
-           str_ends(index->details_url, STR("VectorIndexDetails"));
-}
-
-static const LanceIndex *index_choose(const Manifest *manifest, int32_t field) {
-    const LanceIndex *last = NULL;
-    for (size_t i = 0; i < manifest->index_count; i++)
-        if (is_of_column(&manifest->indexes[i], field) &&
-            (!last || manifest->indexes[i].created_ms >= last->created_ms))
-            last = &manifest->indexes[i];
-    return last;
 }
 
 static bool segment_reopen(const SearchView *before, LanceTable *table, const LanceIndex *index,
@@ -109,9 +95,9 @@ static bool view_make(LanceTable *table, Str column, const SearchView *before, S
     if (!view->owner) abort();
     for (size_t i = 0; i < fragments; i++) view->owner[i] = -1;
     const Manifest *manifest = snapshot_manifest(view->vectors->snapshot);
-    const LanceIndex *chosen = index_choose(manifest, view->vectors->field->id);
+    const LanceIndex *chosen = manifest_index_of(manifest, view->vectors->field->id, DETAILS);
     for (size_t i = 0; chosen && i < manifest->index_count; i++)
-        if (is_of_column(&manifest->indexes[i], view->vectors->field->id) &&
+        if (manifest_is_index_of(&manifest->indexes[i], view->vectors->field->id, DETAILS) &&
             str_equal(manifest->indexes[i].name, chosen->name) &&
             !segment_add(view, before, &manifest->indexes[i], err))
             return false;
