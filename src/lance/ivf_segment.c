@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_PER_BYTE_MAX 16 /* equal codes take next to no room; more is a lie that costs memory */
+#define ROWS_PER_BYTE_MAX                                                                          \
+    16 /* equal codes take next to no room; more is a lie that costs memory                        \
+        */
 enum { TENSOR_FLOAT32 = 2 };
 
 static bool damaged(Err *err, const char *what) {

@@ -195,9 +195,9 @@ static bool load_source(Plan *plan, Source *source, Err *err) {
 bool dataset_in_scope(const Str *only, size_t count, Str dataset, Err *err) {
     bool found = !only;
     for (size_t i = 0; !found && i < count; i++) found = str_equal_nocase(only[i], dataset);
-    return found || err_code(err, LH_DENIED, "out_of_scope",
-                             "dataset '%.*s' is outside of the scope", (int)MIN(dataset.len, 80),
-                             dataset.data);
+    return found ||
+           err_code(err, LH_DENIED, "out_of_scope", "dataset '%.*s' is outside of the scope",
+                    (int)MIN(dataset.len, 80), dataset.data);
 }
 
 static Source *find_source(Plan *plan, Str name, Err *err) {

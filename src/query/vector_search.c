@@ -4,8 +4,8 @@
  *
  * The search runs while DuckDB binds, on the thread that prepares, as resolve.c finds datasets: so
  * its errors are the statement's own, before a row is answered, and DuckDB knows how many rows
- * there are when it orders joins. DuckDB binds a statement with parameters again for each run of it;
- * what was found is kept with the plan, so that each search is run once. */
+ * there are when it orders joins. DuckDB binds a statement with parameters again for each run of
+ * it; what was found is kept with the plan, so that each search is run once. */
 #include "query/engine.h"
 
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 #define ARGUMENTS (sizeof argument_names / sizeof *argument_names)
 
 /* As the macro passes them on. */
-static const char *const argument_names[] = {"index",   "query",  "k",     "filter", "mode",
-                                             "ef",      "nprobes", "refine", "exact", "per_document"};
+static const char *const argument_names[] = {
+    "index", "query", "k", "filter", "mode", "ef", "nprobes", "refine", "exact", "per_document"};
 #define QUERY_ARGUMENT 1
 
 void engine_set_vector_search(Engine *engine, VectorSearchFn *search, void *context) {
@@ -135,10 +135,12 @@ static void add_columns(duckdb_bind_info info) {
     static const struct {
         const char *name;
         duckdb_type type;
-    } columns[] = {{"doc_id", DUCKDB_TYPE_VARCHAR},
-                   {"chunk", DUCKDB_TYPE_INTEGER},
-                   {"score", DUCKDB_TYPE_FLOAT},
-                   {"text", DUCKDB_TYPE_VARCHAR}};
+    } columns[] = {
+        {"doc_id", DUCKDB_TYPE_VARCHAR},
+        {"chunk",  DUCKDB_TYPE_INTEGER},
+        {"score",  DUCKDB_TYPE_FLOAT  },
+        {"text",   DUCKDB_TYPE_VARCHAR}
+    };
     for (size_t i = 0; i < COUNT(columns); i++) {
         duckdb_logical_type type = duckdb_create_logical_type(columns[i].type);
         duckdb_bind_add_result_column(info, columns[i].name, type);
