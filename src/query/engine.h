@@ -78,7 +78,7 @@ typedef struct TableFunction {
 bool table_function_add(duckdb_connection connection, const TableFunction *function, Err *err);
 bool feed_setup(duckdb_connection connection, Err *err);    /* feed.c: its table function */
 bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
-bool vectors_setup(duckdb_connection connection, Err *err); /* vector_search.c; in a sandbox */
+bool vectors_setup(duckdb_connection connection, Err *err); /* vector_search.c */
 
 /* batch.c: what feed.c queues and write.c fills cell by cell. */
 typedef struct HeapBlock HeapBlock;

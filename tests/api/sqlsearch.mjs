@@ -154,6 +154,16 @@ await check('a filter that runs too long ends with its statement', async () => {
   truth(Date.now() - started < 3000, 'it went on')
 })
 
+await check('rows that a search finds can be deleted from a dataset', async () => {
+  await ingest('doomed', lines(people))
+  const removed = await call(server, 'POST', '/catalog/datasets/doomed/delete',
+    { where: "CAST(id AS VARCHAR) IN (SELECT doc_id FROM vector_search('people', 'a compiler', 2))" })
+  same(removed.status, 200, removed.text)
+  same(await rows('SELECT count(*) FROM doomed'), [[4]])
+  problem(await call(server, 'POST', '/catalog/datasets/doomed/delete',
+    { where: "id IN (SELECT chunk FROM vector_search('nothing', 'x'))" }), 404, 'index_not_found')
+})
+
 await check('a profile’s filter searches no index outside of the profile’s scope', async () => {
   await call(server, 'PUT', '/vectors/profile/narrow', { ollama_name: 'none', embed_model: 'builtin', datasets: ['people'], indexes: ['people'] })
   await create({ index: 'others', dataset: 'people', text_column: 'about' })
