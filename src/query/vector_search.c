@@ -1,6 +1,6 @@
 /* vector_search('index', 'words' or [0.1, ...], k) in a FROM: what a search of the module above
  * found, as rows. DuckDB knows one signature a table function, so that a user calls a macro with
- * defaults, which calls lake_vectors; users cannot, as the policy refuses its name.
+ * defaults, which calls lake_vector_search; users cannot, as the policy refuses its name.
  *
  * The search runs while DuckDB binds, on the thread that prepares, as resolve.c finds datasets: so
  * its errors are the statement's own, before a row is answered, and DuckDB knows how many rows
@@ -194,7 +194,7 @@ static void on_rows(duckdb_function_info info, duckdb_data_chunk chunk) {
 }
 
 bool vectors_setup(duckdb_connection connection, Err *err) {
-    const TableFunction function = {.name = "lake_vectors",
+    const TableFunction function = {.name = "lake_vector_search",
                                     .arguments = ARGUMENTS,
                                     .bind = on_bind,
                                     .init = on_init,
@@ -204,7 +204,7 @@ bool vectors_setup(duckdb_connection connection, Err *err) {
                         STR("CREATE MACRO vector_search(\"index\", query, k := NULL, "
                             "\"filter\" := NULL, \"mode\" := NULL, ef := NULL, nprobes := NULL, "
                             "refine := NULL, exact := NULL, per_document := NULL) AS TABLE "
-                            "(SELECT * FROM lake_vectors(\"index\", query, k, \"filter\", "
+                            "(SELECT * FROM lake_vector_search(\"index\", query, k, \"filter\", "
                             "\"mode\", ef, nprobes, refine, exact, per_document))"),
                         err);
 }

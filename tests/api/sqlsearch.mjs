@@ -1,7 +1,10 @@
 // vector_search() in SQL: it finds what POST /vectors/search finds, joins with datasets, and opens nothing else.
+import { readdirSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 
-const server = await startServer(freshDir())
+const data = freshDir()
+let server = await startServer(data)
 const people = ['Grace wrote a compiler and a manual for it', 'Alan broke ciphers with machines', 'Barbara proved programs right',
   'Frances made compilers that optimise', 'Ken wrote an operating system', 'Ada wrote the first program']
 const lines = (texts, more) => texts.map((about, i) => JSON.stringify({ id: i + 1, about, team: i % 2 ? 'b' : 'a', ...more })).join('\n')
@@ -125,7 +128,7 @@ await check('a search within the filter of a search of SQL is refused, and so is
   same((await search({ query: 'x', filter: inner })).json.hits.length, 1) // of a route it is the first
   const deeper = inner.replace("'a compiler', 1", `'a compiler', 1, filter := '${inner.replaceAll("'", "''")}'`)
   problem(await search({ query: 'x', filter: deeper }), 403, 'sql_forbidden')
-  problem(await sql("SELECT * FROM lake_vectors('people', 'x', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"), 403, 'sql_forbidden')
+  problem(await sql("SELECT * FROM lake_vector_search('people', 'x', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"), 403, 'sql_forbidden')
   problem(await sql("SELECT * FROM main.vector_search('people', (SELECT content FROM read_text('/etc/passwd')))"), 403, 'sql_forbidden')
   problem(await sql("SELECT * FROM system.main.vector_search('people', 'x')"), 403, 'sql_forbidden')
 })
@@ -171,6 +174,22 @@ await check('a profile’s filter searches no index outside of the profile’s s
   same((await within("CAST(id AS VARCHAR) IN (SELECT doc_id FROM vector_search('people', 'a compiler', 2))")).json.hits.length, 2)
   problem(await within("CAST(id AS VARCHAR) IN (SELECT doc_id FROM vector_search('dots', [1, 0]))"), 403, 'out_of_scope')
   problem(await within("CAST(id AS VARCHAR) IN (SELECT doc_id FROM vector_search('others', 'y'))"), 403, 'out_of_scope')
+})
+
+await check('backend lance is searched as the other, with its own options', async () => {
+  await create({ index: 'lanced', dataset: 'people', text_column: 'about', vector_backend: 'lance' })
+  const { hits } = (await search({ index: 'lanced', query: 'a compiler', k: 3, nprobes: 4, refine: 2 })).json
+  same(hits.length, 3)
+  same(await rows("SELECT * FROM vector_search('lanced', 'a compiler', 3, nprobes := 4, refine := 2)"), hitRows(hits))
+})
+
+await check('an index that cannot be opened answers in SQL as by route', async () => {
+  await server.stop()
+  for (const name of readdirSync(data, { recursive: true }).filter(n => n.endsWith('.idx'))) truncateSync(join(data, name), 100)
+  server = await startServer(data)
+  const byRoute = await search({ query: 'x' }), bySql = await sql("SELECT * FROM vector_search('people', 'x')")
+  truth(byRoute.status >= 400, byRoute.text)
+  same([bySql.status, bySql.json.code, bySql.json.detail], [byRoute.status, byRoute.json.code, byRoute.json.detail])
 })
 
 await server.stop()
