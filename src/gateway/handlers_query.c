@@ -6,7 +6,8 @@
 #define BUFFER_SIZE (64 << 10)
 
 const Option query_body[] = {
-    {"sql",                         LH_TEXT, AT(QueryBody, sql), REQUIRED, "one SELECT"},
+    {"sql",                         LH_TEXT, AT(QueryBody, sql), REQUIRED,
+     "one SELECT over datasets and vector_search('index', 'words' or [numbers], k)"},
     {"params",                 LH_JSON, AT(QueryBody, params), NULL, "values of ? or $1 in order"},
     {"format",                     LH_TEXT, AT(QueryBody, format), NULL, "of the answer; json, or what Accept names",
      .choices = "json|ndjson|csv|arrow|parquet"},

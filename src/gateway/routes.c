@@ -41,7 +41,7 @@ const Route routes[] = {
     {HTTP_POST,   "/catalog/datasets/{name}/compact",  dataset_compact, "a new version in one file", ROUTE_POOL, .job = true},
     {HTTP_GET,    "/catalog/lineage/{name}",  dataset_lineage, "sources and what is made of it", ROUTE_POOL},
 
-    {HTTP_POST,   "/query",       query_run,   "SQL over datasets", ROUTE_POOL, BODY(query_body, QueryBody)},
+    {HTTP_POST,   "/query",       query_run,   "SQL over datasets, and over vectors with vector_search()", ROUTE_POOL, BODY(query_body, QueryBody)},
     {HTTP_POST,   "/ingest/file", ingest_body, "a file into a dataset", ROUTE_STREAM, QUERY(ingest_query, IngestQuery)},
 
     {HTTP_POST,   "/ingest/db",    ingest_db,    "a PostgreSQL table or query into a dataset", ROUTE_POOL, BODY(db_body, DbBody), .job = true},

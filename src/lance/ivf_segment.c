@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_PER_BYTE_MAX                                                                          \
-    16 /* equal codes take next to no room; more is a lie that costs memory                        \
-        */
+#define ROWS_PER_BYTE_MAX 16 /* equal codes take next to no room; more is a lie */
 #define POINT_MAX (10 * VECTOR_LENGTH_MAX)
 enum { TENSOR_FLOAT32 = 2 };
 

@@ -94,7 +94,7 @@ static bool open_trusted(Engine *engine, Err *err) {
         return err_set(err, LH_BUG, "the SQL engine takes no connection");
     bool ok = instance_run(connection, STR(RESOLVE_MACRO), err) &&
               write_empty_file(engine, connection, err) && feed_setup(connection, err) &&
-              parquet_setup(connection, err);
+              parquet_setup(connection, err) && vectors_setup(connection, err);
     duckdb_disconnect(&connection);
     return ok;
 }

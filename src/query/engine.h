@@ -12,6 +12,7 @@
 #include <duckdb.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define SQL_SIZE_MAX (1 << 20)
 #define QUERY_WAIT_MS 5000 /* for a free slot, then LH_BUSY */
@@ -49,6 +50,8 @@ struct Engine {
     pthread_cond_t watch_wake;
     Watched *watched;
     PolicyCache *passed;
+    VectorSearchFn *vector_search; /* may be NULL */
+    void *vector_context;
 };
 
 /* Reads the files of a dataset: as they are, or by field id, old names, lacking columns and widened
@@ -63,9 +66,11 @@ struct Engine {
 bool instance_open(const Engine *engine, const char *spill_name, duckdb_database *out, Err *err);
 bool instance_run(duckdb_connection connection, Str sql, Err *err);
 
-/* A table function of one UBIGINT, the address of what it reads; for the trusted instance alone. */
+/* A table function of one UBIGINT, the address of what it reads, which is for our instances alone;
+ * or of so many arguments of any type. */
 typedef struct TableFunction {
     const char *name;
+    size_t arguments; /* 0: the address */
     duckdb_table_function_bind_t bind;
     duckdb_table_function_init_t init, thread; /* thread: for each that reads; may be NULL */
     duckdb_table_function_t rows;
@@ -73,6 +78,7 @@ typedef struct TableFunction {
 bool table_function_add(duckdb_connection connection, const TableFunction *function, Err *err);
 bool feed_setup(duckdb_connection connection, Err *err);    /* feed.c: its table function */
 bool parquet_setup(duckdb_connection connection, Err *err); /* rows_parquet.c */
+bool vectors_setup(duckdb_connection connection, Err *err); /* vector_search.c */
 
 /* batch.c: what feed.c queues and write.c fills cell by cell. */
 typedef struct HeapBlock HeapBlock;
@@ -146,7 +152,7 @@ struct Watched {
     int64_t timeout_ms;  /* for the message */
     bool (*cancelled)(void *context);
     void *context;
-    ErrKind why; /* LH_OK, LH_TIMEOUT or LH_CANCELLED */
+    atomic_int why; /* LH_OK, LH_TIMEOUT or LH_CANCELLED */
     bool draining;
     Watched *next;
     Watched **link; /* NULL: not watched */
@@ -156,7 +162,8 @@ void watch_close(Engine *engine);
 void watch_add(Engine *engine, Watched *watched);
 void watch_remove(Engine *engine, Watched *watched);
 void watch_drain(Engine *engine, Watched *watched); /* interrupts now and until it is removed */
-ErrKind watch_why(Engine *engine, Watched *watched);
+ErrKind watch_why(Watched *watched);
+bool watched_is_over(void *watched); /* whether there is a reason to end it */
 
 /* What the policy's walk saw, for choosing how to run the statement. */
 typedef struct Shape {
@@ -191,17 +198,26 @@ typedef struct Source {
     size_t held_count;
     duckdb_value files, columns;
 } Source;
+typedef struct Searched { /* by a vector_search() */
+    Str arguments;        /* as JSON */
+    VectorHits hits;
+} Searched;
 typedef struct Plan {
     Engine *engine;
     const Sandbox *sandbox; /* of the connection that it runs on; NULL: trusted */
     const Json *as_of;
     const Str *only; /* NULL: any dataset */
     size_t only_count;
+    const void *scope;
+    bool check, nested; /* nested: within the opening of another statement */
+    Watched *watched;   /* of the same Rows */
     Arena *arena;
     Source *sources;
     size_t len, cap;
     Str *uncovered; /* directories that the sandbox lacks */
     size_t uncovered_len;
+    Searched *searched;
+    size_t searched_len;
     int64_t bytes;
     bool failed;
     Err err;
@@ -209,7 +225,8 @@ typedef struct Plan {
 bool plan_check(Plan *plan, Err *err); /* as_of's shape */
 /* Loads the dataset and holds it for the scan that will ask. *rows of its version. */
 bool plan_load(Plan *plan, Str name, int64_t *rows, Err *err);
-void plan_enter(Plan *plan); /* NULL leaves */
+Plan *plan_enter(Plan *plan); /* what was this thread's before, which leaving enters again */
+Plan *plan_current(void);
 /* False, and why, when a file of the plan could not be read after it was opened. */
 bool plan_check_files(const Plan *plan, Err *err);
 void plan_close(Plan *plan);

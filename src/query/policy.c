@@ -232,8 +232,8 @@ static bool walk_children(Policy *p, const Json *node) {
 }
 
 static bool check_table_function(Policy *p, const Json *node) {
-    static const char *const allowed[] = {"range",     "generate_series", "unnest",
-                                          "json_each", "json_tree",       NULL};
+    static const char *const allowed[] = {"range",     "generate_series", "unnest", "json_each",
+                                          "json_tree", "vector_search",   NULL};
     const Json *function = json_get(node, "function");
     Str name = json_get_text(function, "function_name", (Str){0});
     if (!is_one_of(name, allowed) || !check_function(p, function, false))

@@ -35,13 +35,17 @@ typedef struct Query {
     void *context;
     const Str *only; /* the datasets that it may read, as names; NULL: all */
     size_t only_count;
+    const void *scope; /* passed on to the vector search */
 } Query;
 
 typedef struct Rows Rows; /* an open result, streamed */
 
 /* Errors: LH_DENIED "sql_forbidden"; LH_INVALID "sql_error" with line and position in the message;
  * LH_DENIED "out_of_scope" for a dataset beyond `only`; LH_MISSING "dataset_not_found"; LH_TIMEOUT;
- * LH_FULL and LH_TOO_BIG for spill and memory. */
+ * LH_FULL and LH_TOO_BIG for spill and memory; those of the vector search.
+ *
+ * A statement that is asked for on a thread that is opening another one (the filter of a
+ * vector_search() in that) shares its slot, and may not search vectors itself. */
 bool query_open(Engine *engine, const Query *query, Rows **out, Err *err);
 void rows_close(Rows **rows); /* interrupts and drains what is unfinished */
 size_t rows_columns(const Rows *rows);
@@ -149,6 +153,33 @@ BatchVector *vector_list(BatchVector *vector, size_t row, size_t len, size_t *at
 
 /* The columns and types that a SELECT of ours would give, mapped to Iceberg's (ids 0). */
 bool engine_describe(Engine *engine, Str select, Arena *arena, Schema *out, Err *err);
+
+/* vector_search() in a user's SQL, which the module of the vectors does. The hits are in the arena,
+ * best first; `arguments` has the members of POST /vectors/search, those that were given. */
+typedef struct VectorHit {
+    Str doc_id, text; /* UTF-8; text.data NULL: the index has no texts */
+    int32_t chunk;
+    float score;
+} VectorHit;
+typedef struct VectorHits {
+    VectorHit *items;
+    size_t len;
+} VectorHits;
+typedef struct VectorCall {
+    const Json *arguments;
+    bool check; /* the arguments and the index alone: no hits are wanted */
+    const Str *only;
+    size_t only_count;
+    const void *scope;
+    bool (*cancelled)(void *context); /* by any thread; true: give up with LH_CANCELLED */
+    void *context;
+} VectorCall;
+typedef bool VectorSearchFn(void *context, const VectorCall *call, Arena *arena, VectorHits *out,
+                            Err *err);
+/* NULL: none. While no statement runs. */
+void engine_set_vector_search(Engine *engine, VectorSearchFn *search, void *context);
+/* LH_DENIED "out_of_scope" where `only` is not NULL and has no such name. */
+bool dataset_in_scope(const Str *only, size_t count, Str dataset, Err *err);
 
 void sql_quote_text(Text *out, Str text); /* 'it''s' */
 void sql_quote_name(Text *out, Str name); /* "a ""b""" */

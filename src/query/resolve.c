@@ -19,8 +19,14 @@
 
 static __thread Plan *current;
 
-void plan_enter(Plan *plan) {
+Plan *plan_enter(Plan *plan) {
+    Plan *outer = current;
     current = plan;
+    return outer;
+}
+
+Plan *plan_current(void) {
+    return current;
 }
 
 static void close_source(Source *source) {
@@ -186,11 +192,12 @@ static bool load_source(Plan *plan, Source *source, Err *err) {
     return true;
 }
 
-static bool is_in_scope(const Plan *plan, Str name) {
-    bool found = !plan->only;
-    for (size_t i = 0; !found && i < plan->only_count; i++)
-        found = str_equal(dataset_name(plan->only[i], plan->arena), name);
-    return found;
+bool dataset_in_scope(const Str *only, size_t count, Str dataset, Err *err) {
+    bool found = !only;
+    for (size_t i = 0; !found && i < count; i++) found = str_equal_nocase(only[i], dataset);
+    return found ||
+           err_code(err, LH_DENIED, "out_of_scope", "dataset '%.*s' is outside of the scope",
+                    (int)MIN(dataset.len, 80), dataset.data);
 }
 
 static Source *find_source(Plan *plan, Str name, Err *err) {
@@ -204,11 +211,7 @@ static Source *find_source(Plan *plan, Str name, Err *err) {
         err_set(err, LH_TOO_BIG, "a statement may read at most %d datasets", TABLES_MAX);
         return NULL;
     }
-    if (!is_in_scope(plan, name)) {
-        err_code(err, LH_DENIED, "out_of_scope", "dataset '%.*s' is outside of the scope",
-                 (int)MIN(name.len, 80), name.data);
-        return NULL;
-    }
+    if (!dataset_in_scope(plan->only, plan->only_count, name, err)) return NULL;
     Source *source = &plan->sources[plan->len];
     *source = (Source){.name = name};
     if (load_source(plan, source, err)) return plan->len++, source;

@@ -41,12 +41,12 @@ static void give_slot(Engine *engine) {
 
 /* Interrupted means that the watcher had a reason. */
 static bool fail(Rows *rows, const char *message, Err *err) {
-    ErrKind why = watch_why(rows->engine, &rows->watched);
-    if (rows->plan.failed) return *err = rows->plan.err, false;
+    ErrKind why = watch_why(&rows->watched);
     if (why == LH_TIMEOUT)
         return err_code(err, LH_TIMEOUT, "query_timeout", "the query took longer than %lld ms",
                         (long long)rows->watched.timeout_ms);
     if (why == LH_CANCELLED) return err_set(err, LH_CANCELLED, "the query was cancelled");
+    if (rows->plan.failed) return *err = rows->plan.err, false;
     sql_error(message, rows->sql, err);
     if (err->kind == LH_OFFLINE && !plan_check_files(&rows->plan, err)) return false;
     rows->broken = err->kind == LH_BUG;
@@ -172,7 +172,11 @@ static Rows *rows_new(Engine *engine, const Query *query) {
                         .arena = &rows->arena,
                         .as_of = query->as_of,
                         .only = query->only,
-                        .only_count = query->only_count};
+                        .only_count = query->only_count,
+                        .scope = query->scope,
+                        .check = query->check,
+                        .nested = plan_current() != NULL,
+                        .watched = &rows->watched};
     rows->watched = (Watched){
         .deadline_us = query->timeout_ms > 0 ? clock_us() + query->timeout_ms * 1000 : 0,
         .timeout_ms = query->timeout_ms,
@@ -250,13 +254,14 @@ static bool open_sandboxed(Rows *rows, const Query *query, Err *err) {
 
 bool query_open(Engine *engine, const Query *query, Rows **out, Err *err) {
     OWNED(rows_close) Rows *rows = rows_new(engine, query);
+    bool wants_slot = !query->trusted && !rows->plan.nested;
     if (!plan_check(&rows->plan, err)) return false;
-    if (!query->trusted && !take_slot(engine, QUERY_WAIT_MS, err)) return false;
-    rows->has_slot = !query->trusted;
-    plan_enter(&rows->plan);
+    if (wants_slot && !take_slot(engine, QUERY_WAIT_MS, err)) return false;
+    rows->has_slot = wants_slot;
+    Plan *outer = plan_enter(&rows->plan);
     bool ok = query->trusted ? open_on(rows, engine->trusted, query, err)
                              : open_sandboxed(rows, query, err);
-    plan_enter(NULL);
+    plan_enter(outer);
     if (ok) *out = TAKE(rows);
     return ok;
 }
@@ -271,9 +276,9 @@ bool instance_query(Engine *engine, duckdb_database instance, Str sql, bool (*ca
                     void *context, Rows **out, Err *err) {
     Query query = {.sql = sql, .trusted = true, .cancelled = cancelled, .context = context};
     OWNED(rows_close) Rows *rows = rows_new(engine, &query);
-    plan_enter(&rows->plan);
+    Plan *outer = plan_enter(&rows->plan);
     bool ok = open_on(rows, instance, &query, err);
-    plan_enter(NULL);
+    plan_enter(outer);
     if (ok) *out = TAKE(rows);
     return ok;
 }

@@ -41,7 +41,7 @@ static bool lock_down(Sandbox *sandbox, duckdb_connection connection, Err *err) 
         sql_quote_text(&sql, sandbox->directories[i]);
     }
     text_add_byte(&sql, ']');
-    return instance_run(connection, STR(RESOLVE_MACRO), err) &&
+    return instance_run(connection, STR(RESOLVE_MACRO), err) && vectors_setup(connection, err) &&
            instance_run(connection, text_str(&sql), err) &&
            instance_run(connection, STR("SET GLOBAL parquet_metadata_cache=true"), err) &&
            instance_run(connection, STR("SET enable_external_access=false"), err) &&

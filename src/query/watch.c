@@ -96,9 +96,10 @@ void watch_drain(Engine *engine, Watched *watched) {
     pthread_mutex_unlock(&engine->watch_lock);
 }
 
-ErrKind watch_why(Engine *engine, Watched *watched) {
-    pthread_mutex_lock(&engine->watch_lock);
-    ErrKind why = watched->why;
-    pthread_mutex_unlock(&engine->watch_lock);
-    return why;
+ErrKind watch_why(Watched *watched) {
+    return (ErrKind)atomic_load(&watched->why);
+}
+
+bool watched_is_over(void *watched) {
+    return watch_why(watched) != LH_OK;
 }

@@ -6,15 +6,17 @@
 
 bool table_function_add(duckdb_connection connection, const TableFunction *what, Err *err) {
     duckdb_table_function function = duckdb_create_table_function();
-    duckdb_logical_type address = duckdb_create_logical_type(DUCKDB_TYPE_UBIGINT);
+    duckdb_logical_type argument =
+        duckdb_create_logical_type(what->arguments ? DUCKDB_TYPE_ANY : DUCKDB_TYPE_UBIGINT);
     duckdb_table_function_set_name(function, what->name);
-    duckdb_table_function_add_parameter(function, address);
+    for (size_t i = 0; i < MAX(what->arguments, 1); i++)
+        duckdb_table_function_add_parameter(function, argument);
     duckdb_table_function_set_bind(function, what->bind);
     duckdb_table_function_set_init(function, what->init);
     if (what->thread) duckdb_table_function_set_local_init(function, what->thread);
     duckdb_table_function_set_function(function, what->rows);
     bool ok = duckdb_register_table_function(connection, function) == DuckDBSuccess;
-    duckdb_destroy_logical_type(&address);
+    duckdb_destroy_logical_type(&argument);
     duckdb_destroy_table_function(&function);
     return ok || err_set(err, LH_BUG, "the SQL engine takes no table function '%s'", what->name);
 }

@@ -453,6 +453,7 @@ bool indexes_open(Buckets *buckets, Catalog *catalog, Engine *engine, Ai *ai, In
         if (!load_bucket(indexes, names[i], &why))
             log_warn("indexes of bucket '%.*s' are not loaded: %s", SHOW(names[i]), why.message);
     }
+    engine_set_vector_search(engine, search_in_sql, indexes);
     *out = indexes;
     return true;
 }
@@ -463,6 +464,7 @@ void indexes_limit_build(Indexes *indexes, int64_t bytes_max) {
 
 void indexes_close(Indexes **indexes) {
     if (!*indexes) return;
+    engine_set_vector_search((*indexes)->engine, NULL, NULL);
     while (atomic_load(&(*indexes)->followers) > 0) usleep(FOLLOWERS_WAIT_US);
     for (size_t i = 0; i < (*indexes)->entry_count; i++)
         index_entry_release(&(*indexes)->entries[i]);

@@ -142,7 +142,10 @@ static bool open_rows(Run *run, Str sql, bool trusted, Rows **out, Err *err) {
     Query query = {.sql = sql,
                    .trusted = trusted,
                    .cancelled = run->search->cancelled,
-                   .context = run->search->context};
+                   .context = run->search->context,
+                   .only = run->search->only,
+                   .only_count = run->search->only_count,
+                   .scope = run->search->within};
     if (run->search->within)
         query.only = profile_datasets(run->search->within, meta, &run->arena, &query.only_count);
     Str as_of = arena_print(&run->arena, "{\"%.*s\":%lld}", SHOW(meta->dataset),
@@ -338,8 +341,13 @@ static void write_row(const RowTexts *rows, Str id, JsonWriter *w) {
     }
 }
 
+static float score_of(const Run *run, Hit hit) {
+    if (run->mode != RANK_VECTOR) return hit.score;
+    return (float)metric_score(metric_of(run->entry->meta.metric), hit.score, run->query,
+                               rows_view_vector(run->view, hit.row), run->entry->index->dimensions);
+}
+
 static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
-    Metric metric = metric_of(run->entry->meta.metric);
     jw_name(w, "hits");
     jw_array(w);
     for (size_t i = 0; i < run->count; i++) {
@@ -349,17 +357,37 @@ static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
         jw_member_text(w, "doc_id", id);
         jw_member_int(w, "chunk", rows_view_chunk(run->view, hit.row));
         jw_name(w, "score");
-        jw_float(w, run->mode == RANK_VECTOR
-                        ? (float)metric_score(metric, hit.score, run->query,
-                                              rows_view_vector(run->view, hit.row),
-                                              run->entry->index->dimensions)
-                        : hit.score);
+        jw_float(w, score_of(run, hit));
         if (run->entry->meta.text_column.len)
             jw_member_text(w, "text", rows_view_text(run->view, hit.row));
         write_row(rows, id, w);
         jw_end(w);
     }
     jw_end(w);
+}
+
+/* The index, where the search's scope has it. */
+static bool find_index(Run *run, Err *err) {
+    const Search *search = run->search;
+    if (!indexes_find(run->indexes, search->index, &run->entry, err)) return false;
+    const IndexMeta *meta = &run->entry->meta;
+    return dataset_in_scope(search->only, search->only_count, meta->dataset, err) &&
+           (!search->within || profile_admits(search->within, meta, err));
+}
+
+static bool check_cancelled(const Run *run, Err *err) {
+    const Search *search = run->search;
+    return !search->cancelled || !search->cancelled(search->context) ||
+           err_set(err, LH_CANCELLED, "the search was cancelled");
+}
+
+static bool find_hits(Run *run, Err *err) {
+    if (!find_index(run, err)) return false;
+    note_search(run);
+    entry_look(run->indexes, run->entry);
+    run->view = overlay_view(run->entry->overlay);
+    return make_query(run, err) && make_filter(run, err) && check_cancelled(run, err) &&
+           search_hits(run, err);
 }
 
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err) {
@@ -369,12 +397,7 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     RowTexts rows = {0};
     int64_t started = clock_us();
     JsonWriter w = {.out = result};
-    if (!indexes_find(indexes, search->index, &run.entry, err)) return false;
-    if (search->within && !profile_admits(search->within, &run.entry->meta, err)) return false;
-    note_search(&run);
-    entry_look(indexes, run.entry);
-    run.view = overlay_view(run.entry->overlay);
-    if (!make_query(&run, err) || !make_filter(&run, err) || !search_hits(&run, err)) return false;
+    if (!find_hits(&run, err)) return false;
     if (!fetch_rows(&run, &lines, err) || !read_lines(&run, text_str(&lines), &rows, err))
         return false;
     jw_object(&w);
@@ -386,6 +409,43 @@ bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err
     jw_member_real(&w, "search_ms", (double)run.search_us / 1000);
     jw_end(&w);
     return true;
+}
+
+/* DuckDB takes UTF-8 for granted, and files may hold anything. */
+static bool copy_hit(const Run *run, Hit hit, Arena *arena, VectorHit *out, Err *err) {
+    *out = (VectorHit){.doc_id = arena_copy(arena, rows_view_id(run->view, hit.row)),
+                       .chunk = (int32_t)rows_view_chunk(run->view, hit.row),
+                       .score = score_of(run, hit)};
+    if (run->entry->meta.text_column.len)
+        out->text = arena_copy(arena, rows_view_text(run->view, hit.row));
+    return (str_is_utf8(out->doc_id) && str_is_utf8(out->text)) ||
+           err_code(err, LH_CORRUPT, "invalid_utf8",
+                    "index '%.*s' has a document whose id or text is not UTF-8",
+                    SHOW(run->entry->meta.index));
+}
+
+bool index_search_hits(Indexes *indexes, const Search *search, Arena *arena, VectorHits *out,
+                       Err *err) {
+    OWNED(run_close)
+    Run run = {.indexes = indexes, .search = search, .mode = rank_mode(search->mode)};
+    if (!find_hits(&run, err)) return false;
+    VectorHit *items = arena_array(arena, VectorHit, MAX(run.count, 1));
+    for (size_t i = 0; i < run.count; i++)
+        if (!copy_hit(&run, run.hits[i], arena, &items[i], err)) return false;
+    *out = (VectorHits){items, run.count};
+    return true;
+}
+
+bool search_in_sql(void *indexes, const VectorCall *call, Arena *arena, VectorHits *out, Err *err) {
+    Search search = {.cancelled = call->cancelled,
+                     .context = call->context,
+                     .within = call->scope,
+                     .only = call->only,
+                     .only_count = call->only_count};
+    if (!options_read(search_options, call->arguments, &search, err)) return false;
+    if (!call->check) return index_search_hits(indexes, &search, arena, out, err);
+    OWNED(run_close) Run run = {.indexes = indexes, .search = &search};
+    return find_index(&run, err) && (*out = (VectorHits){0}, true);
 }
 
 static bool reads_memory(const IndexEntry *entry) {

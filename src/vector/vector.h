@@ -83,10 +83,17 @@ typedef struct Search { /* POST /vectors/search */
     bool (*cancelled)(void *context);
     void *context;
     const struct Profile *within; /* whose scope holds; NULL: none */
+    const Str *only;              /* the datasets that it may know of; NULL: all */
+    size_t only_count;
 } Search;
 extern const Option search_options[];
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err);
+/* The same hits for code of ours, in the arena. */
+bool index_search_hits(Indexes *indexes, const Search *search, Arena *arena, VectorHits *out,
+                       Err *err);
+/* vector_search() in SQL: a VectorSearchFn, whose context is the Indexes. */
+bool search_in_sql(void *indexes, const VectorCall *call, Arena *arena, VectorHits *out, Err *err);
 
 /* Whether a search for so many vectors, which may be missing yet, takes some hundred microseconds
  * at most and waits for no disk, server or model: then an event thread may run it. */

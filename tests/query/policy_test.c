@@ -30,6 +30,11 @@ static bool ask(const char *sql) {
 static const char *const attacks[] = {
     "SELECT * FROM read_csv('/etc/passwd')",
     "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM lake_vector_search('i', 'x', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+    "SELECT * FROM vector_search('i', (SELECT content FROM read_text('/etc/passwd')))",
+    "SELECT * FROM vector_search('i', 'x', 1, (SELECT content FROM read_text('/etc/passwd')))",
+    "SELECT * FROM vector_search('i', getenv('HOME'))",
+    "WITH lake_vector_search AS (SELECT 1) SELECT * FROM lake_vector_search('i', 'x')",
     "SELECT * FROM read_text('/proc/self/environ')",
     "SELECT * FROM read_blob('/etc/passwd')",
     "SELECT * FROM read_json('/etc/passwd')",
