@@ -68,7 +68,7 @@ bool lance_post_append(App *app, Call *call, Err *err) {
 typedef struct LanceJob {
     Indexes *indexes;
     Arena arena;
-    Str index;
+    Str index, backend;
     LanceIndexSpec spec;
 } LanceJob;
 
@@ -85,7 +85,7 @@ static bool run_index(Job *job, void *context, Text *result, Err *err) {
 
 static bool run_migrate(Job *job, void *context, Text *result, Err *err) {
     LanceJob *lance = context;
-    return index_lance_migrate(lance->indexes, lance->index, job, result, err);
+    return index_migrate(lance->indexes, lance->index, lance->backend, job, result, err);
 }
 
 static LanceJob *job_make(App *app, const Call *call) {
@@ -103,9 +103,17 @@ bool lance_post_index(App *app, Call *call, Err *err) {
     return answer_job(app, call, "lance_index", run_index, job, job_free, 200, err);
 }
 
+const Option migrate_query[] = {
+    {"to",             LH_TEXT, AT(MigrateQuery, to), "lance", "the backend it shall have",
+     .choices = "lance|parquet"},
+    {0},
+};
+
 bool lance_post_migrate(App *app, Call *call, Err *err) {
     OWNED(text_close) Text found = {0};
     if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
         return false;
-    return answer_job(app, call, "migrate", run_migrate, job_make(app, call), job_free, 200, err);
+    LanceJob *job = job_make(app, call);
+    job->backend = arena_copy(&job->arena, ((const MigrateQuery *)call->query)->to);
+    return answer_job(app, call, "migrate", run_migrate, job, job_free, 200, err);
 }

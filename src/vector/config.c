@@ -1,5 +1,6 @@
 #include "vector/config.h"
 
+#include "vector/meta.h"
 #include "vector/vector.h"
 
 #include "lance/lance.h"
@@ -28,6 +29,11 @@ static const Option lance_options[] = {
 const Option *config_options(Str backend, size_t *build) {
     *build = 2;
     return str_is(backend, "lance") ? lance_options : hnsw_options;
+}
+
+IndexConfig config_default(Str backend) {
+    if (str_is(backend, "lance")) return (IndexConfig){0};
+    return (IndexConfig){.m = 16, .ef_construction = 200, .ef_search = INDEX_EF_SEARCH};
 }
 
 int64_t *config_value(const Option *option, IndexConfig *config) {

@@ -16,6 +16,8 @@ bool config_read(Str backend, const Json *json, IndexConfig *config, Err *err);
 void config_write(Str backend, const IndexConfig *config, JsonWriter *w); /* an object */
 bool config_same_build(Str backend, const IndexConfig *a, const IndexConfig *b);
 bool config_equal(Str backend, const IndexConfig *a, const IndexConfig *b);
+/* Of an index that names nothing; zeros are chosen by its rows. */
+IndexConfig config_default(Str backend);
 int64_t *config_value(const Option *option, IndexConfig *config);
 
 /* A value that the agent moves, on a grid of powers of two and those halfway: low, 1.5 low, 2 low,

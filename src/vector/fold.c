@@ -3,6 +3,7 @@
  * lies over the new build as it did over the old one. The log stays, for a refresh applies all of
  * it again; only its small objects are joined. */
 #include "vector/build.h"
+#include "vector/index_lance.h"
 
 #define FOLD_ROWS_MIN 2000  /* of the overlay; a search compares each of them */
 #define FOLD_SHARE 20       /* or a twentieth of the base */
@@ -100,4 +101,43 @@ bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err) 
     bool ok = upkeep_run(&b, name, result, err);
     indexes_unreserve(indexes, name);
     return ok;
+}
+
+/* ---- The other backend ---- */
+
+/* Trials and promotions are of configurations that the new backend does not have. */
+static void remove_old(Build *b) {
+    Store *store = bucket_store(b->bucket);
+    const IndexMeta *old = &b->previous->meta;
+    Err err = {0};
+    store_remove(store, meta_key(old->index, "trials.log", &b->arena), &err);
+    store_remove(store, meta_key(old->index, "promotions.log", &b->arena), &err);
+    if (index_lance_table(b->previous->index) &&
+        !lance_docs_remove(store, meta_lance_key(old, &b->arena), &err))
+        log_warn("index '%.*s' leaves its table behind: %s", SHOW(old->index), err.message);
+}
+
+static bool migrate_run(Build *b, Str name, Str backend, Err *err) {
+    if (!indexes_follow(b->indexes, name, err) ||
+        !indexes_find(b->indexes, name, &b->previous, err))
+        return false;
+    if (str_equal(b->previous->meta.vector_backend, backend))
+        return err_code(err, LH_CONFLICT,
+                        str_is(backend, "lance") ? "already_lance" : "already_parquet",
+                        "index '%.*s' is of backend '%.*s' already", SHOW(name), SHOW(backend));
+    if (!fold_plan(b, err)) return false;
+    b->meta.vector_backend = backend;
+    b->meta.config = config_default(backend);
+    b->meta.promotion = 0;
+    if (!build_run(b, err)) return false;
+    remove_old(b);
+    return true;
+}
+
+bool index_migrate(Indexes *indexes, Str name, Str backend, Job *job, Text *result, Err *err) {
+    OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
+    if (!indexes_hold(indexes, name, err)) return false;
+    bool ok = migrate_run(&b, name, backend, err);
+    indexes_unreserve(indexes, name);
+    return ok && index_write(indexes, name, &(JsonWriter){.out = result}, err);
 }

@@ -41,4 +41,5 @@ bool lance_docs_index(LanceTable *table, Metric metric, IndexConfig *config,
 /* Removes versions that are no longer searched, but those of the last minutes, whose readers may
  * not have ended. What fails is said in the log. */
 void lance_docs_tidy(Store *store, Str key);
+bool lance_docs_remove(Store *store, Str key, Err *err);
 int64_t lance_docs_bytes(LanceTable *table);

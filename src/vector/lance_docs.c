@@ -18,7 +18,7 @@ static bool docs_same_schema(LanceTable *table, size_t dimensions) {
            schema.fields[3].type.dimension == dimensions;
 }
 
-static bool remove_all(Store *store, Str key, Err *err) {
+bool lance_docs_remove(Store *store, Str key, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     ListOptions options = {.prefix = arena_print(&arena, "%.*s/", SHOW(key)),
                            .limit = STORE_LIST_MAX};
@@ -54,7 +54,7 @@ bool lance_docs_open(Store *store, Str key, size_t dimensions, LanceDocs *out, E
         *err = (Err){0};
     } else if (!docs_same_schema(table, dimensions)) {
         lance_close(&table);
-        if (!remove_all(store, key, err)) return false;
+        if (!lance_docs_remove(store, key, err)) return false;
     }
     if (!table && !docs_create(store, key, dimensions, &table, err)) return false;
     if (!lance_writer_open(table, &out->writer, err)) return false;

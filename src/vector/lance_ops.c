@@ -1,13 +1,12 @@
-/* What only an index of backend "lance" can: rows by id, rows appended, its indexes built anew; and
- * making an index of the other backend one of this. Each change is a version of docs.lance first;
- * meta.json then says that this version is the index. */
+/* What only an index of backend "lance" can: rows by id, rows appended, its indexes built anew.
+ * Each change is a version of docs.lance first; meta.json then says that this version is the index.
+ */
 #include "vector/index_lance.h"
 #include "vector/indexes.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define MIGRATE_ROWS 2048
 #define FRAGMENTS_MANY 64    /* a search of rows without an index opens each */
 #define SMALL_FRAGMENT 16384 /* rows; larger ones are not written again */
 #define UNINDEXED_MANY 2000  /* so many are compared one by one in about half a millisecond */
@@ -350,68 +349,5 @@ bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, 
     meta.build_ms = (clock_us() - started) / 1000;
     if (!words_publish(&work, &meta, job, err)) return false;
     lance_docs_tidy(bucket_store(work.bucket), meta_lance_key(&meta, &work.arena));
-    return index_write(indexes, index, &(JsonWriter){.out = result}, err);
-}
-
-/* Migration. */
-
-static bool rows_copy(const Index *index, LanceDocs *docs, Job *job, Err *err) {
-    LanceDoc rows[MIGRATE_ROWS];
-    for (size_t from = 0; from < index->count; from += MIGRATE_ROWS) {
-        size_t count = MIN((size_t)MIGRATE_ROWS, index->count - from);
-        for (size_t i = 0; i < count; i++)
-            rows[i] = (LanceDoc){.id = index->ops->id(index, from + i),
-                                 .text = index->ops->text(index, from + i),
-                                 .chunk = index->ops->chunk(index, from + i),
-                                 .vector = index->ops->vector(index, from + i)};
-        if (job_is_cancelled(job)) return err_set(err, LH_CANCELLED, "cancelled");
-        if (!lance_docs_add(docs, rows, count, err)) return false;
-    }
-    return true;
-}
-
-/* Trials and promotions are of configurations that the other backend does not have. */
-static void remove_old(LanceWork *work, const IndexMeta *meta) {
-    Store *store = bucket_store(work->bucket);
-    Err ignored = {0};
-    store_remove(store, meta_build_key(meta, &work->arena), &ignored);
-    store_remove(store, meta_vectors_key(meta, &work->arena), &ignored);
-    store_remove(store, meta_key(meta->index, "trials.log", &work->arena), &ignored);
-    store_remove(store, meta_key(meta->index, "promotions.log", &work->arena), &ignored);
-}
-
-static bool migrate_run(LanceWork *work, LanceDocs *docs, Job *job, Err *err) {
-    const Index *index = work->entry->index;
-    Store *store = bucket_store(work->bucket);
-    LanceWatch watch = {job_is_cancelled, job_share, job};
-    IndexMeta meta = meta_copy(&work->entry->meta, &work->arena);
-    uint64_t version;
-    meta.vector_backend = STR("lance");
-    meta.config = (IndexConfig){0};
-    meta.promotion = 0;
-    int64_t started = clock_us();
-    Bytes words = index->ops->embedder(index);
-    if (!lance_docs_open(store, meta_lance_key(&meta, &work->arena), index->dimensions, docs,
-                         err) ||
-        !rows_copy(index, docs, job, err) ||
-        !lance_docs_finish(docs, metric_of(meta.metric), &meta.config, &watch, &version, err))
-        return false;
-    if (words.size && !store_write(store, meta_words_key(&meta, &work->arena), words, NULL, err))
-        return false;
-    meta.build_ms = (clock_us() - started) / 1000;
-    work->table = TAKE(docs->table);
-    if (!work_publish(work, &meta, err)) return false;
-    remove_old(work, &work->entry->meta);
-    return true;
-}
-
-bool index_lance_migrate(Indexes *indexes, Str index, Job *job, Text *result, Err *err) {
-    OWNED(work_close) LanceWork work = {.indexes = indexes};
-    OWNED(lance_docs_close) LanceDocs docs = {0};
-    if (!work_hold(&work, index, err)) return false;
-    if (index_lance_table(work.entry->index))
-        return err_code(err, LH_CONFLICT, "already_lance", "index '%.*s' is a Lance table already",
-                        SHOW(index));
-    if (!migrate_run(&work, &docs, job, err)) return false;
     return index_write(indexes, index, &(JsonWriter){.out = result}, err);
 }

@@ -114,10 +114,12 @@ bool index_lance_doc(Indexes *indexes, Str index, Str doc_id, Text *result, Err 
 /* `rows`: [{"doc_id","text","vector"?}]. One version more, nothing is written anew. */
 bool index_lance_append(Indexes *indexes, Str index, const RowsSpec *spec, Text *result,
                         bool *upkeep, Err *err);
-/* Jobs: both indexes built anew; an index of backend "parquet" made one of this. */
+/* A job: both indexes built anew. */
 bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, Job *job,
                        Text *result, Err *err);
-bool index_lance_migrate(Indexes *indexes, Str index, Job *job, Text *result, Err *err);
+/* fold.c. A job: the same rows and vectors in the other backend. LH_CONFLICT "already_lance",
+ * "already_parquet". */
+bool index_migrate(Indexes *indexes, Str index, Str backend, Job *job, Text *result, Err *err);
 
 /* PUT /vectors/evals/{idx}/{name} and its siblings. */
 typedef struct EvalSpec {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { arrow, lancedb } from '../lance/lancedb.mjs'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
@@ -149,6 +150,22 @@ await check('an index of the other backend becomes a Lance table, with the same 
   same([after.backend, after.hits.map(h => [h.doc_id, h.text])], ['lance', before.map(h => [h.doc_id, h.text])])
   after.hits.forEach((hit, i) => truth(Math.abs(hit.score - before[i].score) < 1e-5, `${hit.score} ${before[i].score}`))
   same(await (await table('plain')).countRows(), 3000)
+})
+
+await check('and back again, with rows put meanwhile; the table goes', async () => {
+  same((await call(server, 'PUT', '/vectors/indexes/plain/rows', { rows: [{ doc_id: 'p', text: 'a pantograph' }] })).status, 200)
+  same((await call(server, 'DELETE', '/vectors/indexes/plain/rows', { doc_ids: ['0'] })).json.deleted, 1)
+  const query = { query: texts[42], k: 5, exact: true }, before = (await search('plain', query)).json.hits
+  const done = await lance('POST', 'migrate/plain?to=parquet&wait=true')
+  same([done.status, done.json?.vector_backend, done.json?.rows, done.json?.config], [200, 'parquet', 3000, { m: 16, ef_construction: 200, ef_search: 256 }], done.text)
+  const after = (await search('plain', query)).json
+  same([after.backend, after.hits.map(h => [h.doc_id, h.text])], ['parquet', before.map(h => [h.doc_id, h.text])])
+  after.hits.forEach((hit, i) => truth(Math.abs(hit.score - before[i].score) < 1e-5, `${hit.score} ${before[i].score}`))
+  for (const mode of ['vector', 'text']) same(ids(await search('plain', { query: 'pantograph', k: 1, mode })), ['p'], mode)
+  truth(!existsSync(join(data, 'primary/vectors/plain/docs.lance')), 'the table is still there')
+  problem(await lance('POST', 'migrate/plain?to=parquet&wait=true'), 409, 'already_parquet')
+  problem(await lance('POST', 'migrate/plain?to=hnsw'), 400, 'invalid_request')
+  same((await lance('POST', 'migrate/plain?wait=true')).json.rows, 3000)
 })
 
 await check('what LanceDB does to the table does no harm: the index stays at its version until it is built anew', async () => {
