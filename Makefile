@@ -22,7 +22,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuz
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
 
-.PHONY: all demo demo-stop test check asan tsan fuzz bench bench-vector layers format lint install clean deps
+.PHONY: all demo demo-stop test check asan tsan fuzz bench bench-vector bench-lance layers format lint install clean deps
 all: deps $(BUILD)/lakehouse
 deps:
 	@scripts/install-deps build
@@ -38,6 +38,7 @@ tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
 bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
 bench-vector: $(BUILD)/bench/vector_ours $(BUILD)/bench/vector_data ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run vector
+bench-lance: $(BUILD)/bench/lance $(BUILD)/bench/lance_index $(BUILD)/bench/vector_data ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run lance lance_index
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
 format: ; @clang-format -i $$(git ls-files 'src/*.[ch]' 'src/*.cc' 'tests/*.[ch]' 'bench/*.[ch]')
 lint: ; @scripts/lint
