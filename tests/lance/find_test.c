@@ -40,6 +40,7 @@ static LanceTable *odd_table(Store *store, Arena *arena) {
     float *f = arena_array(arena, float, ROWS);
     int8_t *n = arena_array(arena, int8_t, ROWS);
     uint64_t *ends = arena_array(arena, uint64_t, ROWS + 1);
+    static const char begin[] = {'b', 'e', 'g', 'i', 'n', 'i', 'n', 'g'};
     char *texts = arena_alloc(arena, ROWS * 16);
     uint8_t *validity = arena_alloc(arena, ROWS / 8 + 1);
     for (size_t i = 0; i < ROWS; i++) {
@@ -47,7 +48,7 @@ static LanceTable *odd_table(Store *store, Arena *arena) {
         d[i] = i < 5000 ? 1.5 : (double)i;
         f[i] = (float)i / 3;
         n[i] = (int8_t)(i % 256);
-        memcpy(texts + ends[i], "begining", 8);
+        memcpy(texts + ends[i], begin, sizeof begin);
         ends[i + 1] = ends[i] + 8 + len;
         if (i % 100 != 50) validity[i / 8] |= (uint8_t)(1u << i % 8);
     }
