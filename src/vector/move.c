@@ -197,7 +197,7 @@ static bool write_meta(Move *move, Err *err) {
            store_write(bucket_store(move->to), meta_name(move), text_bytes(&text), &condition, err);
 }
 
-/* Whether the new meta.json was written is not known: the old one is made to win over it. */
+/* The new meta.json was written, or may be, and is not in force: the old one is made to win. */
 static void claim_back(Move *move) {
     IndexMeta back = move->entry->meta;
     Err why = {0};
@@ -217,12 +217,10 @@ static bool commit(Move *move, Err *err) {
     if (!entry->index) *err = entry->broken;
     bool ok = entry->index && write_meta(move, err);
     move->committed = ok || (entry->index && err->kind == LH_OFFLINE);
+    if (!ok) index_entry_release(&entry);
+    ok = ok && indexes_publish_locked(move->indexes, entry, true, err);
     if (!ok && move->committed) claim_back(move);
-    if (!ok) {
-        index_entry_release(&entry);
-        return false;
-    }
-    return indexes_publish_locked(move->indexes, entry, true, err);
+    return ok;
 }
 
 /* ---- Removing ---- */
