@@ -64,6 +64,15 @@ static void groups_plan(Compaction *compaction) {
     }
 }
 
+/* What is made comes after all that is there: only the groups that reach the end keep the order. */
+static void groups_keep_order(Compaction *compaction) {
+    size_t end = snapshot_manifest(compaction->snapshot)->fragment_count, first = compaction->count;
+    while (first > 0 && compaction->groups[first - 1].end == end)
+        end = compaction->groups[--first].from;
+    compaction->groups += first;
+    compaction->count -= first;
+}
+
 static bool group_copy(Compaction *compaction, Group *group, Err *err) {
     OWNED(lance_scan_close) LanceScan *scan = NULL;
     OWNED(gather_close) PageGather gather = {.writer = group->writer};
@@ -187,6 +196,7 @@ static bool compaction_commit(Compaction *compaction, Err *err) {
 static bool compaction_run(Compaction *compaction, LanceCompacted *out, Err *err) {
     LanceCompacted done = {0};
     groups_plan(compaction);
+    if (compaction->options.keep_order) groups_keep_order(compaction);
     for (size_t i = 0; i < compaction->count; i++) {
         Group *group = &compaction->groups[i];
         if (!group_write(compaction, group, err)) return compaction_drop(compaction), false;

@@ -162,6 +162,7 @@ bool lance_writer_replace(LanceWriter *writer, Err *err);
 typedef struct LanceCompactOptions {
     uint64_t rows_max;        /* of a fragment that is made; 0: 1,048,576 */
     uint64_t deleted_percent; /* a fragment with more is rewritten alone; 0: 10 */
+    bool keep_order;          /* leave what could only be made with other rows before or after it */
 } LanceCompactOptions;
 typedef struct LanceCompacted {
     uint64_t fragments_before, fragments_after, rows;

@@ -197,7 +197,7 @@ static void append_tidy(LanceWork *work) {
     LanceInfo info;
     LanceCompacted done;
     Err err = {0};
-    LanceCompactOptions small = {.rows_max = SMALL_FRAGMENT};
+    LanceCompactOptions small = {.rows_max = SMALL_FRAGMENT, .keep_order = true};
     lance_info(work->table, &info);
     bool ok = info.fragments < FRAGMENTS_MANY || lance_compact(work->table, &small, &done, &err);
     ok = ok && (rows_unindexed(work->table, &work->arena) < UNINDEXED_MANY ||

@@ -69,14 +69,15 @@ static Str promotions_key(Str index, Arena *arena) {
     return meta_key(index, "promotions.log", arena);
 }
 
-static bool history_of(Str backend, const LogRecords *records, Arena *arena, History *out,
-                       Err *err) {
-    out->items = arena_array(arena, Promotion, records->count + 1);
-    for (out->count = 0; out->count < records->count; out->count++)
-        if (!promotion_read(backend, records->items[out->count], arena, &out->items[out->count],
-                            err))
-            return err_while(err, "promotion %zu", out->count + 1);
-    return true;
+/* What a kill during a migration left of the other backend's is passed over. */
+static void history_of(Str backend, const LogRecords *records, Arena *arena, History *out) {
+    Err why;
+    *out = (History){.items = arena_array(arena, Promotion, records->count + 1)};
+    for (size_t i = 0; i < records->count; i++)
+        if (promotion_read(backend, records->items[i], arena, &out->items[out->count], &why))
+            out->count++;
+        else
+            log_warn("promotion %zu: %s", i + 1, why.message);
 }
 
 static const Promotion *promotion_of(const History *history, int64_t number) {
@@ -244,9 +245,9 @@ bool index_rollback(Indexes *indexes, Str index, Job *job, Text *result, Err *er
     if (!change_open(&change, index, err)) return false;
     change.meta = meta_copy(&change.entry->meta, &change.arena);
     if (!log_read(bucket_store(change.bucket), promotions_key(index, &change.arena), &change.arena,
-                  &records, err) ||
-        !history_of(change.meta.vector_backend, &records, &change.arena, &history, err))
+                  &records, err))
         return false;
+    history_of(change.meta.vector_backend, &records, &change.arena, &history);
     const Promotion *now = promotion_of(&history, change.meta.promotion);
     const Promotion *back = now ? promotion_of(&history, now->back) : NULL;
     if (!back)
@@ -265,10 +266,12 @@ static bool load_history(Indexes *indexes, const IndexEntry *entry, Arena *arena
                          Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     LogRecords records;
-    return bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) &&
-           log_read(bucket_store(bucket), promotions_key(entry->meta.index, arena), arena, &records,
-                    err) &&
-           history_of(entry->meta.vector_backend, &records, arena, out, err);
+    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err) ||
+        !log_read(bucket_store(bucket), promotions_key(entry->meta.index, arena), arena, &records,
+                  err))
+        return false;
+    history_of(entry->meta.vector_backend, &records, arena, out);
+    return true;
 }
 
 static void write_champion(const IndexEntry *entry, const History *history, JsonWriter *w) {

@@ -93,6 +93,18 @@ await check('many appends do not leave many fragments, nor many rows without an 
   same(ids(await search('notes', { query: texts[2345], mode: 'hybrid', k: 1 })), ['2345'])
 })
 
+await check('words find their rows after appends so large that the small ones before them cannot be joined alone', async () => {
+  await call(server, 'POST', '/ingest/file?dataset=few&format=ndjson', Array.from({ length: 300 }, (_, i) => line(i, `few words number${i}`)).join('\n'))
+  same((await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'few', dataset: 'few', text_column: 'text', vector_backend: 'lance' })).status, 201)
+  const append = (name, count, row) => lance('POST', 'append/few', { rows: Array.from({ length: count }, (_, i) => ({ doc_id: `${name}.${i}`, ...row })) })
+  for (let i = 0; i < 5; i++) same((await append(`a${i}`, 1, { text: 'small' })).status, 200)
+  for (const name of ['b', 'c']) same((await append(name, 9000, { text: 'large' })).status, 200)
+  for (let i = 0; i < 60; i++) same((await append(`d${i}`, 1, { text: 'small' })).status, 200)
+  same((await stats('few')).rows, 300 + 5 + 18000 + 60)
+  for (const id of [7, 299]) same(ids(await search('few', { query: `number${id}`, mode: 'text', k: 1 })), [`${id}`])
+  await call(server, 'DELETE', '/vectors/indexes/few')
+})
+
 await check('trials measure other partitions and probes, leave the table alone, and can be promoted and rolled back', async () => {
   same((await call(server, 'PUT', '/vectors/evals/notes/s', { sample: 60, seed: 3 })).status, 201)
   const before = await stats(), trial = config => call(server, 'POST', '/vectors/trials/notes', { config, eval: 's' })
