@@ -116,6 +116,8 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     if (!settings_read(options, &app->config, &app->arena, &settings, err)) return false;
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
+    app->keys = settings.keys;
+    app->local = settings.local;
     app->query_timeout_ms = settings.query.timeout_ms;
     app->ingest = settings.ingest.limits;
     if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;

@@ -238,8 +238,10 @@ bool dataset_compact(App *app, Call *call, Err *err) {
 bool dataset_lineage(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
     Str *indexes;
-    size_t count;
-    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &count);
+    size_t all, count = 0;
+    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &all);
+    for (size_t i = 0; i < all; i++)
+        if (index_is_known(app->indexes, indexes[i])) indexes[count++] = indexes[i];
     if (!catalog_write_lineage(app->catalog, call->params[0], indexes, count,
                                &(JsonWriter){.out = &text}, err))
         return false;
