@@ -61,8 +61,8 @@ static bool serve(const void *values, Err *err) {
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
     if (!app_open(values, &app, err) || !app_sweep(app, err) || !gateway_open(app, &gateway, err))
         return false;
-    print_ready(app, gateway);
     log_access(app);
+    print_ready(app, gateway);
     wait_for_stop(&stop);
     app_stop(app, STOP_GRACE_MS);
     gateway_close(&gateway, STOP_GRACE_MS);

@@ -3,27 +3,12 @@
  * profile_enter). Without keys whoever can connect may do everything. */
 #include "gateway/route.h"
 
-typedef struct Need {
-    unsigned scope; /* 0: no key is asked for */
-    bool whole;     /* of the server: not for keys that are bound to a profile */
-} Need;
-
-static Need need_of(const Route *route) {
-    static const Need needs[] = {
-        [NEEDS_ADMIN] = {KEY_ADMIN, true },
-          [NEEDS_NO_KEY] = {0,         false},
-        [NEEDS_READ] = {KEY_READ,  false},
-          [NEEDS_WRITE] = {KEY_WRITE, false},
-        [NEEDS_READ_ALL] = {KEY_READ,  true },
-          [NEEDS_WRITE_ALL] = {KEY_WRITE, true },
-    };
-    return needs[route->access];
+unsigned route_scope(const Route *route) {
+    return route->access == NEEDS_ADMIN ? KEY_ADMIN : route->access & (KEY_READ | KEY_WRITE);
 }
 
-unsigned route_scope(const Route *route, bool *whole) {
-    Need need = need_of(route);
-    *whole = need.whole;
-    return need.scope;
+bool route_is_whole(const Route *route) {
+    return route->access == NEEDS_ADMIN || route->access & WHOLE_SERVER;
 }
 
 /* RFC 6750, 2.1. Empty where there is none. */
@@ -63,11 +48,11 @@ bool caller_is_whole(const Caller *caller, Err *err) {
 }
 
 bool access_check(const App *app, const Route *route, const Caller *caller, Err *err) {
-    Need need = need_of(route);
-    if (!need.scope || app->keys.len == 0) return true;
+    unsigned scope = route_scope(route);
+    if (!scope || app->keys.len == 0) return true;
     if (!caller->key) return refuse_unknown(caller, err);
-    if (!(caller->key->scopes & need.scope)) return refuse_scope(caller->key, need.scope, err);
-    return !need.whole || caller_is_whole(caller, err);
+    if (!(caller->key->scopes & scope)) return refuse_scope(caller->key, scope, err);
+    return !route_is_whole(route) || caller_is_whole(caller, err);
 }
 
 bool access_enter(App *app, const Call *call, Err *err) {

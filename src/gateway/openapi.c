@@ -136,8 +136,7 @@ static void write_responses(const Route *route, JsonWriter *w) {
 /* OpenAPI 3.1, "Security Requirement Object": what a bearer needs are roles. */
 static void write_security(const Route *route, JsonWriter *w) {
     OWNED(text_close) Text scope = {0};
-    bool whole;
-    key_scopes_write(route_scope(route, &whole), &scope);
+    key_scopes_write(route_scope(route), &scope);
     jw_name(w, "security");
     jw_array(w);
     if (scope.len) {
@@ -149,7 +148,7 @@ static void write_security(const Route *route, JsonWriter *w) {
         jw_end(w);
     }
     jw_end(w);
-    jw_member_flag(w, "x-whole-server", whole);
+    jw_member_flag(w, "x-whole-server", route_is_whole(route));
 }
 
 static void write_operation(const Route *route, JsonWriter *w) {

@@ -19,14 +19,16 @@ typedef enum RouteKind {
     ROUTE_STREAM, /* reads its body piece by piece */
 } RouteKind;
 
-/* What a request's key must have, where keys are configured. */
+/* The scope that a request's key must have, where keys are configured. A key that is bound to a
+ * profile works within that, and does nothing that concerns the server as a whole. */
+#define WHOLE_SERVER 16
 typedef enum RouteAccess {
     NEEDS_ADMIN, /* also where a row says nothing */
-    NEEDS_NO_KEY,
-    NEEDS_READ, /* a key that is bound to a profile: within its scope */
-    NEEDS_WRITE,
-    NEEDS_READ_ALL, /* of the server as a whole: not with a key that is bound to a profile */
-    NEEDS_WRITE_ALL,
+    NEEDS_READ = KEY_READ,
+    NEEDS_WRITE = KEY_WRITE,
+    NEEDS_READ_ALL = KEY_READ | WHOLE_SERVER,
+    NEEDS_WRITE_ALL = KEY_WRITE | WHOLE_SERVER,
+    NEEDS_NO_KEY = 32,
 } RouteAccess;
 
 typedef struct Route {
@@ -78,8 +80,8 @@ bool caller_is_whole(const Caller *caller, Err *err); /* bound to no profile */
 /* The same, and until access_leave this thread works within the profile of the caller's key. */
 bool access_enter(App *app, const Call *call, Err *err);
 void access_leave(void);
-/* The scope that a route needs, 0 for none, and whether keys of profiles are kept out. */
-unsigned route_scope(const Route *route, bool *whole);
+unsigned route_scope(const Route *route); /* a KeyScope, or 0 */
+bool route_is_whole(const Route *route);
 
 int status_of(ErrKind kind);
 const char *status_title(int status);
