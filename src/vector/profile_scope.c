@@ -4,14 +4,14 @@
  * and every dataset by catalog_load, which ask here, so that no route can forget to. */
 #include "vector/profile.h"
 
-static bool list_admits(const Json *list, Str name) {
-    for (size_t i = 0; list && i < list->len; i++)
-        if (str_equal(list->items[i].text, name)) return true;
-    return !list || list->len == 0;
+static bool is_listed(const Json *list) {
+    return list && list->len > 0;
 }
 
-static bool is_named(const Json *list, Str name) {
-    return list && list->len > 0 && list_admits(list, name);
+static bool list_admits(const Json *list, Str name) {
+    for (size_t i = 0; is_listed(list) && i < list->len; i++)
+        if (str_equal(list->items[i].text, name)) return true;
+    return !is_listed(list);
 }
 
 static bool is_foreign(const ProfileSpec *spec, Str bucket) {
@@ -22,7 +22,7 @@ static bool is_foreign(const ProfileSpec *spec, Str bucket) {
  * named. */
 static bool in_scope(const ProfileSpec *spec, const IndexMeta *meta) {
     return list_admits(spec->indexes, meta->index) && list_admits(spec->datasets, meta->dataset) &&
-           (is_named(spec->indexes, meta->index) || !is_foreign(spec, meta->bucket));
+           (is_listed(spec->indexes) || !is_foreign(spec, meta->bucket));
 }
 
 static bool scope_check(const ProfileSpec *spec, const IndexMeta *meta, Err *err) {
@@ -66,24 +66,23 @@ typedef struct Bound {
 
 static __thread const Bound *bound; /* NULL: nobody */
 
-/* The dataset of an index that is named comes with it, wherever it lives. */
-static bool feeds_named(Indexes *indexes, const ProfileSpec *spec, Str dataset) {
-    bool feeds = false;
-    for (size_t i = 0; !feeds && spec->indexes && i < spec->indexes->len; i++) {
-        OWNED(index_entry_release) IndexEntry *entry = NULL;
-        Err ignored;
-        feeds = indexes_find_any(indexes, spec->indexes->items[i].text, &entry, &ignored) &&
-                str_equal(entry->meta.dataset, dataset);
-    }
-    return feeds;
+/* Whether it feeds an index in the scope of this thread: then it comes with that. */
+static bool feeds_index(Indexes *indexes, Str dataset) {
+    OWNED(arena_close) Arena arena = {0};
+    Str *names;
+    size_t count, i = 0;
+    indexes_of_dataset(indexes, dataset, &arena, &names, &count);
+    while (i < count && !index_is_known(indexes, names[i])) i++;
+    return i < count;
 }
 
+/* Those that are listed; else those of the indexes that are listed; else what is nobody else's. */
 static bool admits_dataset(const void *context, Str dataset, Str bucket) {
     const Bound *by = context;
     const ProfileSpec *spec = &by->profile.spec;
-    if (!list_admits(spec->datasets, dataset)) return false;
-    return !is_foreign(spec, bucket) || is_named(spec->datasets, dataset) ||
-           feeds_named(by->indexes, spec, dataset);
+    if (is_listed(spec->datasets)) return list_admits(spec->datasets, dataset);
+    return (!is_listed(spec->indexes) && !is_foreign(spec, bucket)) ||
+           feeds_index(by->indexes, dataset);
 }
 
 bool profile_bound_admits(const IndexMeta *meta, Err *err) {

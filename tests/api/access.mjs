@@ -34,7 +34,7 @@ const endless = path => path === '/jobs/{id}/events'
 
 for (const [name, texts] of [['people', ['ada wrote a program', 'grace wrote a compiler']], ['laws', ['a law of rivers', 'a law of stones']]])
   same((await rows(name, texts)).status, 201)
-for (const [id, scope] of [['hr', { datasets: ['people', 'more'] }], ['law', { indexes: ['laws', 'lawlance'] }], ['open', {}]])
+for (const [id, scope] of [['hr', { datasets: ['people', 'more'] }], ['law', { datasets: ['laws', 'cases'], indexes: ['laws', 'lawlance', 'cases'] }], ['open', {}]])
   same((await as('all', 'PUT', `/vectors/profile/${id}`, { ollama_name: 'm', ...scope })).status, 201)
 for (const [index, dataset, vector_backend] of [['people', 'people', 'parquet'], ['peoplelance', 'people', 'lance'],
   ['laws', 'laws', 'parquet'], ['lawlance', 'laws', 'lance']])
@@ -50,6 +50,12 @@ await check('without a key every route but health, readiness and what describes 
     truth(problem(answer, 401, 'no_key').includes('LAKEHOUSE_KEY'), answer.text)
     same(answer.headers.get('www-authenticate'), 'Bearer', path)
   }
+})
+
+await check('a probe without a key learns whether the server is ready, and not what is wrong where', async () => {
+  const [blind, known] = [(await call(server, 'GET', '/ready')).json, (await as('read', 'GET', '/ready')).json]
+  same([blind.ready, blind.parts, blind.buckets_unreachable], [true, known.parts, undefined])
+  same(known.buckets_unreachable, [])
 })
 
 await check('a key that is not known, or not a bearer\'s, is 401; the scheme\'s case and spaces do not matter', async () => {
@@ -167,8 +173,10 @@ await check('lists, lineage and hints name what is within alone', async () => {
   same([await names('hr', '/vectors/indexes', 'index'), await names('law', '/vectors/indexes', 'index')], [['people', 'peoplelance'], ['lawlance', 'laws']])
   same(await names('hr', '/vectors/promotions', 'index'), ['people', 'peoplelance'])
   same((await create('all', { index: 'peopletoo', dataset: 'people' })).status, 201)
+  same((await as('all', 'PUT', '/vectors/profile/open', { ollama_name: 'm', indexes: ['peoplelance'] })).status, 200)
   const lineage = async who => (await as(who, 'GET', '/catalog/lineage/people')).json.nodes.filter(node => node.kind === 'index').map(node => node.name)
-  same([await lineage('hr'), await lineage('law')], [['people', 'peoplelance', 'peopletoo'], []])
+  same([await lineage('hr'), await lineage('open')], [['people', 'peoplelance', 'peopletoo'], ['peoplelance']])
+  same((await as('all', 'PUT', '/vectors/profile/open', { ollama_name: 'm' })).status, 200)
   same((await as('all', 'DELETE', '/vectors/indexes/peopletoo')).status, 200)
 })
 
@@ -218,7 +226,23 @@ await check('what lives in another profile\'s bucket is that profile\'s, unless 
   same((await as('all', 'PUT', '/vectors/profile/open', { ollama_name: 'm', indexes: ['cases'] })).status, 200)
   same((await as('open', 'POST', '/vectors/search', { index: 'cases', query: 'x' })).json.hits[0].row.text, 'a case')
   same((await sql('open', 'SELECT count(*) FROM cases')).json.rows, [[1]])
+})
+
+await check('a profile that names indexes alone reaches their datasets, and no others', async () => {
+  same((await as('open', 'GET', '/catalog/datasets')).json.map(dataset => dataset.name), ['cases'])
   problem(await as('open', 'POST', '/vectors/search', { index: 'people', query: 'x' }), 403, 'out_of_scope')
+  for (const dataset of ['people', 'laws', 'nowhere']) problem(await sql('open', `SELECT * FROM ${dataset}`), 403, 'out_of_scope')
+})
+
+await check('a profile that names nothing reaches what is no other profile\'s, and what its indexes are made of', async () => {
+  same((await as('all', 'PUT', '/vectors/profile/open', { ollama_name: 'm' })).status, 200)
+  same((await sql('open', 'SELECT count(*) FROM laws JOIN people USING (id)')).json.rows, [[2]])
+  problem(await sql('open', 'SELECT * FROM cases'), 403, 'out_of_scope')
+  same((await create('all', { index: 'shared', dataset: 'cases' })).status, 201)
+  same((await as('open', 'POST', '/vectors/search', { index: 'shared', query: 'x' })).json.hits[0].row.text, 'a case')
+  same((await sql('open', 'SELECT count(*) FROM cases')).json.rows, [[1]])
+  problem(await as('open', 'GET', '/vectors/indexes/cases'), 403, 'out_of_scope')
+  same((await as('all', 'DELETE', '/vectors/indexes/shared')).status, 200)
 })
 
 await check('a bound key sees its own profile, changes none, and a change of it holds at once', async () => {
@@ -271,7 +295,7 @@ await check('a key that is taken out of the configuration is refused after a res
   server = await start()
   problem(await as('read', 'GET', '/catalog/datasets'), 401, 'wrong_key')
   same((await as('all', 'GET', '/catalog/datasets')).status, 200)
-  problem(await sql('law', 'SELECT * FROM nowhere'), 404, 'dataset_not_found')
+  problem(await sql('law', 'SELECT * FROM people'), 403, 'out_of_scope')
 })
 
 await check('keys come from the environment too', async () => {

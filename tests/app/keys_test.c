@@ -44,23 +44,25 @@ TEST("what is wrong with a key is said, and what stands in the place of its hash
     static const struct {
         const char *json, *says;
     } cases[] = {
-        {"{\"a\":1}",                                               "must be a list"},
-        {"[\"lh_secret\"]",                                         "number 1"      },
-        {"[{\"name\":\"a\",\"sha256\":\"lh_secret\",\"scopes\":[\"read\"]}]", "64 hexadecimal"},
-        {"[{\"name\":\"a\",\"sha256\":7,\"scopes\":[\"read\"]}]",   "'sha256' must be a text"},
-        {"[{\"name\":\"a\",\"key\":\"lh_secret\"}]",                "'key'"         },
-        {"[{\"name\":\"a b\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]}]", "'name'"},
-        {KEY("\"scopes\":[]"),                                      "'scopes' is empty"},
-        {KEY("\"scopes\":\"read\""),                                "must be a list"},
-        {KEY("\"scopes\":[\"reed\"]"),                              "'reed'"        },
-        {KEY("\"scopes\":[1]"),                                     "read, write and admin"},
-        {KEY("\"profile\":\"hr\""),                                 "'scopes' is missing"},
-        {KEY("\"scopes\":[\"admin\"],\"profile\":\"hr\""),          "change that profile"},
-        {KEY("\"scopes\":[\"read\"],\"profile\":\"../x\""),         "'profile'"     },
+        {"{\"a\":1}",                                                                      "must be a list"         },
+        {"[\"lh_secret\"]",                                                                "number 1"               },
+        {"[{\"name\":\"a\",\"sha256\":\"lh_secret\",\"scopes\":[\"read\"]}]",              "64 hexadecimal"         },
+        {"[{\"name\":\"a\",\"sha256\":7,\"scopes\":[\"read\"]}]",                          "'sha256' must be a text"},
+        {"[{\"name\":\"a\",\"key\":\"lh_secret\"}]",                                       "'key'"                  },
+        {"[{\"name\":\"a b\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]}]",       "'name'"                 },
+        {KEY("\"scopes\":[]"),                                                             "'scopes' is empty"      },
+        {KEY("\"scopes\":\"read\""),                                                       "must be a list"         },
+        {KEY("\"scopes\":[\"reed\"]"),                                                     "'reed'"                 },
+        {KEY("\"scopes\":[1]"),                                                            "read, write and admin"  },
+        {KEY("\"profile\":\"hr\""),                                                        "'scopes' is missing"    },
+        {KEY("\"scopes\":[\"admin\"],\"profile\":\"hr\""),                                 "change that profile"    },
+        {KEY("\"scopes\":[\"read\"],\"profile\":\"../x\""),                                "'profile'"              },
         {"[{\"name\":\"a\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]},"
-         "{\"name\":\"a\",\"sha256\":\"" SHA_OF_X "\",\"scopes\":[\"read\"]}]", "twice"},
+         "{\"name\":\"a\",\"sha256\":\"" SHA_OF_X "\",\"scopes\":[\"read\"]}]",
+         "twice"                                                                                                    },
         {"[{\"name\":\"a\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]},"
-         "{\"name\":\"b\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]}]", "twice"},
+         "{\"name\":\"b\",\"sha256\":\"" SHA_OF_ABC "\",\"scopes\":[\"read\"]}]",
+         "twice"                                                                                                    },
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         AccessKeys keys;
@@ -95,13 +97,13 @@ TEST("a new key is 256 random bits, and the lines beside it hold its hash and no
 
 TEST("no key is made of a name, scopes or a profile that the configuration would refuse") {
     static const NewKey cases[] = {
-        {STR(""),       STR("read"),       STR("")  },
-        {STR("a\"\n"),  STR("read"),       STR("")  },
-        {STR("a"),      STR(""),           STR("")  },
-        {STR("a"),      STR("read,,"),     STR("")  },
-        {STR("a"),      STR("everything"), STR("")  },
-        {STR("a"),      STR("admin"),      STR("hr")},
-        {STR("a"),      STR("read"),       STR("/") },
+        {STR(""),      STR("read"),       STR("")  },
+        {STR("a\"\n"), STR("read"),       STR("")  },
+        {STR("a"),     STR(""),           STR("")  },
+        {STR("a"),     STR("read,,"),     STR("")  },
+        {STR("a"),     STR("everything"), STR("")  },
+        {STR("a"),     STR("admin"),      STR("hr")},
+        {STR("a"),     STR("read"),       STR("/") },
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         OWNED(text_close) Text text = {0};

@@ -64,10 +64,11 @@ TEST("buckets of the file join the two that are always there, and may give these
 }
 
 #define KEY_LINES                                                                                  \
-    "[[auth.keys]]\nname = \"a\"\nscopes = [\"read\"]\nsha256 = "                                   \
+    "[[auth.keys]]\nname = \"a\"\nscopes = [\"read\"]\nsha256 = "                                  \
     "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n"
 
-TEST("with a key, of the file or of the environment, other machines may connect; without one none may") {
+TEST("with a key, of the file or of the environment, other machines may connect; without one none "
+     "may") {
     Settings settings;
     AppOptions open = {.listen = STR("0.0.0.0:1")};
     CHECK(!read_settings(&open, &settings));
@@ -124,7 +125,8 @@ TEST("the template names every section, all of it commented, and reads as a conf
     fclose(file);
     CHECK_OK(file_read(path, 1 << 20, &arena, &text, &err));
     for (const char *const *section =
-             (const char *const[]){"[gateway]", "[[auth.keys]]", "[storage]", "[query]", "[ai]", "[log]", NULL};
+             (const char *const[]){"[gateway]", "[[auth.keys]]", "[storage]", "[query]", "[ai]",
+                                   "[log]", NULL};
          *section; section++)
         CHECK(strstr((const char *)text.data, *section));
     CHECK_OK(read_settings(&(AppOptions){.config_path = str_from(path)}, &settings));

@@ -41,7 +41,7 @@ TEST("a section is read over its fallbacks and the environment over the section"
 TEST("a list of the environment is JSON") {
     static const Option lists[] = {
         {"keys", LH_JSON, 0, NULL, "a list"},
-        {0}
+        {0    }
     };
     OWNED(config_close) Config *config = open_config("[auth]\nkeys = [1]\n");
     const Json *list = NULL;

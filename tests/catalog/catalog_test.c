@@ -533,7 +533,8 @@ static bool admits_t(const void *context, Str dataset, Str bucket) {
     return str_is(dataset, "t") && !str_is(bucket, foreign);
 }
 
-TEST("a thread that is bound reads, changes and lists what it is admitted to, by its name and its home") {
+TEST("a thread that is bound reads, changes and lists what it is admitted to, by its name and its "
+     "home") {
     OWNED(arena_close) Arena arena = {0};
     Lake *lake = fresh();
     Str *names;
