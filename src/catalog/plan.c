@@ -200,8 +200,7 @@ static bool plan(Catalog *catalog, const Wanted *wanted, Arena *arena, const Sch
     }
     if (!plan_mode(&name, wanted->mode, table, err)) return false;
     Str where = table ? table_bucket(table) : wanted->bucket.len ? wanted->bucket : STR("primary");
-    if (!dataset_admitted(&name, where, err) || !bucket_find(catalog->buckets, where, &home, err))
-        return false;
+    if (!bucket_find(catalog->buckets, where, &home, err)) return false;
     if (!table && !home_check(catalog, home, err)) return false;
     size_t most = wanted->schema->len + (table ? table_schema(table)->len : 0);
     Schema *schema = arena_new(arena, Schema);

@@ -201,6 +201,7 @@ await check('within the profile datasets and indexes are made, changed and dropp
   same((await create('hr', { index: 'more', dataset: 'more' })).status, 201)
   problem(await create('hr', { index: 'mine', dataset: 'laws' }), 403, 'out_of_scope')
   problem(await create('law', { index: 'mine', dataset: 'laws' }), 403, 'out_of_scope')
+  same((await as('all', 'GET', '/vectors/indexes/mine')).status, 404)
   const job = await as('hr', 'POST', '/vectors/indexes/more/refresh')
   same(job.status, 202)
   let now
@@ -222,6 +223,7 @@ await check('what lives in another profile\'s bucket is that profile\'s, unless 
   same((await as('open', 'GET', '/catalog/datasets')).json.map(dataset => dataset.name), ['laws', 'people'])
   problem(await as('open', 'POST', '/ingest/file?dataset=theirs&format=csv&bucket=profile:law', 'id\n1\n'), 403, 'out_of_scope')
   problem(await create('open', { index: 'theirs', dataset: 'laws', bucket: 'profile:law' }), 403, 'out_of_scope')
+  for (const path of ['/vectors/indexes/theirs', '/catalog/datasets/theirs']) same((await as('all', 'GET', path)).status, 404)
   same((await sql('law', 'SELECT count(*) FROM cases')).json.rows, [[1]])
   same((await as('all', 'PUT', '/vectors/profile/open', { ollama_name: 'm', indexes: ['cases'] })).status, 200)
   same((await as('open', 'POST', '/vectors/search', { index: 'cases', query: 'x' })).json.hits[0].row.text, 'a case')
