@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define KEYS_MAX 1000
-#define NAME_MAX_LEN 64
+#define KEY_NAME_MAX 64
 #define SECRET_BITS 256
 
 typedef struct KeyValues {
@@ -25,7 +25,7 @@ static const Option key_options[] = {
 static const char *const scope_names[] = {"read", "write", "admin"}; /* by bit */
 
 static bool name_is_plain(Str name) {
-    bool ok = name.len > 0 && name.len <= NAME_MAX_LEN;
+    bool ok = name.len > 0 && name.len <= KEY_NAME_MAX;
     for (size_t i = 0; ok && i < name.len; i++) {
         char c = name.data[i];
         ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -37,7 +37,7 @@ static bool name_is_plain(Str name) {
 static bool name_check(const char *what, Str name, Err *err) {
     return name_is_plain(name) ||
            err_set(err, LH_INVALID, "'%s' must be 1 to %d of a-z A-Z 0-9 . _ -", what,
-                   NAME_MAX_LEN);
+                   KEY_NAME_MAX);
 }
 
 static bool scope_add(Str name, unsigned *scopes, Err *err) {
