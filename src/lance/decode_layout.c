@@ -6,9 +6,6 @@
 
 #include <string.h>
 
-enum { LAYOUT_MINIBLOCK = 1, LAYOUT_CONSTANT = 2, LAYOUT_FULLZIP = 3 };
-enum { LAYER_VALID = 1, LAYER_NULLABLE = 3 };
-
 static const char *const layout_names[] = {"nothing", "MiniBlock", "Constant",
                                            "FullZip", "Blob",      "Sparse"};
 
