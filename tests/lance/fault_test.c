@@ -58,8 +58,8 @@ static void fail_each_call_in(const char *file_version, Step *step, uint64_t row
 }
 
 static void fail_each_call(Step *step, uint64_t rows_after) {
-    for (size_t i = 0; i < COUNT(kit_file_versions); i++)
-        fail_each_call_in(kit_file_versions[i], step, rows_after);
+    fail_each_call_in("2.0", step, rows_after);
+    fail_each_call_in("2.2", step, rows_after);
 }
 
 TEST("whichever call of an append fails, the table has all of its rows or none") {

@@ -227,9 +227,10 @@ static int find(LanceTable *table, const LanceSchema *schema, int count, char **
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
-    printf("{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu}\n",
-           (unsigned long long)about.version, (unsigned long long)about.rows,
-           (unsigned long long)about.fragments, (unsigned long long)about.indexes);
+    printf(
+        "{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu,\"files\":\"%s\"}\n",
+        (unsigned long long)about.version, (unsigned long long)about.rows,
+        (unsigned long long)about.fragments, (unsigned long long)about.indexes, about.file_version);
     return 0;
 }
 
