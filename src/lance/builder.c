@@ -102,6 +102,16 @@ void builder_text(Builder *builder, Bytes value) {
     builder->offsets[++builder->len] = builder->bytes_len;
 }
 
+void builder_texts(Builder *builder, const uint8_t *bytes, const uint64_t *offsets, size_t count) {
+    size_t size = (size_t)(offsets[count] - offsets[0]);
+    uint8_t *place = bytes_reserve(builder, size);
+    uint64_t *ends = builder->offsets + builder->len + 1;
+    if (size) memcpy(place, bytes, size);
+    for (size_t i = 0; i < count; i++) ends[i] = builder->bytes_len + (offsets[i + 1] - offsets[0]);
+    builder->bytes_len += size;
+    builder->len += count;
+}
+
 void builder_set_null(Builder *builder, size_t row) {
     if (!builder->validity) {
         size_t size = (builder->rows + 7) / 8;

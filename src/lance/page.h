@@ -49,6 +49,8 @@ uint8_t *builder_fixed(Builder *builder, size_t count);
 void builder_fixed_from(Builder *builder, size_t count, Bytes values);
 void builder_bools(Builder *builder, size_t count, const uint8_t *bits, uint64_t from);
 void builder_text(Builder *builder, Bytes value); /* one row */
+/* Rows that lie one after the other in `bytes`, which begin at the first of count + 1 offsets. */
+void builder_texts(Builder *builder, const uint8_t *bytes, const uint64_t *offsets, size_t count);
 /* For who repeats texts: whether there is room for more of them. */
 bool builder_texts_fit(const Builder *builder, Err *err);
 void builder_nulls(Builder *builder, size_t count);
