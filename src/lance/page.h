@@ -88,7 +88,9 @@ size_t page_add(PageOut *out, Bytes buffer); /* its number */
 size_t page_nulls(const uint8_t *validity, uint64_t count);
 /* Without the bits behind the end, which the caller may have left as they were. */
 Bytes page_bitmap(const void *bits, uint64_t count, Arena *arena);
-Str page_text(const LanceColumn *values, size_t row); /* empty for a null */
+static inline Str page_text(const LanceColumn *values, size_t row) { /* empty for a null */
+    return lance_is_null(values, row) ? STR("") : lance_text(values, row);
+}
 /* encode_array.c, encode_layout.c */
 void array_encode(const LanceType *type, const LanceColumn *values, size_t rows, Arena *arena,
                   PageOut *out);

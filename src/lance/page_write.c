@@ -24,10 +24,6 @@ Bytes page_bitmap(const void *bits, uint64_t count, Arena *arena) {
     return (Bytes){copy, size};
 }
 
-Str page_text(const LanceColumn *values, size_t row) {
-    return lance_is_null(values, row) ? STR("") : lance_text(values, row);
-}
-
 static bool texts_check(const LanceColumn *values, size_t rows, Err *err) {
     for (size_t i = 0; i < rows; i++) {
         if (values->offsets[i + 1] < values->offsets[i])
