@@ -86,8 +86,9 @@ typedef struct LanceTable LanceTable;
 /* `path` is a key prefix without a slash at its end: "vectors/cv/docs.lance". Field ids are given
  * here. LH_CONFLICT "table_exists". The table is empty and at version 1. */
 bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable **out, Err *err);
-/* The same with data files of another version than "2.0": "2.1", or "2.2", LanceDB's own default.
- * Both are for tables whose readers want them; 2.0 is the plainest and the quickest here. */
+/* The same with data files of another version than "2.0": "2.1", or "2.2", LanceDB's own default;
+ * LH_IMPOSSIBLE for any other. Both are for tables whose readers want them; 2.0 is the quickest
+ * here. */
 bool lance_create_in(Store *store, Str path, const char *file_version, const LanceSchema *schema,
                      LanceTable **out, Err *err);
 /* version 0: the latest. LH_MISSING "table_not_found", "version_not_found". */
