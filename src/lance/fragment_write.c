@@ -13,15 +13,11 @@ struct FragmentWriter {
     Snapshot *snapshot; /* whose schema it is */
     LanceFileWriter *file;
     char name[NAME_SIZE];
+    uint32_t minor; /* of its file's version, which is the table's */
     uint64_t rows;
 };
 
 static bool schema_check(const Manifest *manifest, Err *err) {
-    if (!str_is(STR("2.0"), manifest->file_version))
-        return lance_unsupported(err,
-                                 "the table's data files are of version %s; rows are written "
-                                 "in 2.0 only",
-                                 manifest->file_version);
     for (size_t i = 0; i < manifest->schema.len; i++)
         if (manifest->schema.fields[i].type.kind == LANCE_OTHER)
             return lance_unsupported(err, "column '%.*s' has the type '%.*s', which is not written",
@@ -39,9 +35,12 @@ bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err) {
     const Manifest *manifest = snapshot_manifest(writer->snapshot);
     snprintf(writer->name, sizeof writer->name, "%016llx%016llx.lance",
              (unsigned long long)random_u64(), (unsigned long long)random_u64());
-    if (!manifest_check_writable(manifest, err) || !schema_check(manifest, err)) return false;
+    if (!manifest_check_writable(manifest, err) || !schema_check(manifest, err) ||
+        !file_version_read(manifest->file_version, &writer->minor, err))
+        return false;
     Str key = data_key(table_path(table), str_from(writer->name), &arena);
-    if (!lance_file_create(table_store(table), key, &manifest->schema, &writer->file, err))
+    if (!lance_file_create(table_store(table), key, writer->minor, &manifest->schema, &writer->file,
+                           err))
         return false;
     *out = TAKE(writer);
     return true;
@@ -79,8 +78,10 @@ bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *er
 bool fragment_writer_finish(FragmentWriter *writer, Arena *arena, Fragment *out, Err *err) {
     const LanceSchema *schema = &snapshot_manifest(writer->snapshot)->schema;
     LanceDataFile *file = arena_new(arena, LanceDataFile);
-    *file = (LanceDataFile){
-        .path = arena_copy(arena, str_from(writer->name)), .field_count = schema->len, .major = 2};
+    *file = (LanceDataFile){.path = arena_copy(arena, str_from(writer->name)),
+                            .field_count = schema->len,
+                            .major = 2,
+                            .minor = writer->minor};
     file->fields = arena_array(arena, int32_t, schema->len);
     file->columns = arena_array(arena, int32_t, schema->len);
     for (size_t i = 0; i < schema->len; i++) {

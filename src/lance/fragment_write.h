@@ -5,8 +5,7 @@
 #include "lance/table.h"
 
 typedef struct FragmentWriter FragmentWriter;
-/* LH_IMPOSSIBLE when the table's files are of a version that is not written, or a column's type
- * is not. */
+/* In the file version of the table. LH_IMPOSSIBLE when a column's type is not written. */
 bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err);
 /* One page a column. LH_INVALID when the batch does not fit the schema. */
 bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *err);

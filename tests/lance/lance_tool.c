@@ -1,6 +1,6 @@
 /* The library from a command line, for tests in JavaScript (interop.mjs):
  *
- *     lance_tool ROOT create TABLE name:type[:null] ...   types may hold colons: name=type,null
+ *     lance_tool ROOT create TABLE [VERSION] name=type[,null] ...   VERSION: of its files, else 2.0
  *     lance_tool ROOT append TABLE FROM ROWS [TIMES]      rows of made_rows.h
  *     lance_tool ROOT dump TABLE [VERSION]                every row as a JSON line (rows_json.h)
  *     lance_tool ROOT take TABLE ADDRESS ...
@@ -38,6 +38,8 @@ static uint64_t number(const char *text) {
 }
 
 static int create(Store *store, Str path, int count, char **words) {
+    const char *file_version = "2.0";
+    if (count > 0 && !strchr(words[0], '=')) file_version = *words++, count--;
     OWNED(lance_close) LanceTable *table = NULL;
     OWNED(arena_close) Arena arena = {0};
     LanceSchema schema = {arena_array(&arena, LanceField, count), (size_t)count};
@@ -48,7 +50,7 @@ static int create(Store *store, Str path, int count, char **words) {
         field->type = lance_type(str_until(&rest, ','));
         field->nullable = str_is(rest, "null");
     }
-    return lance_create(store, path, &schema, &table, &err) ? 0 : failed();
+    return lance_create_in(store, path, file_version, &schema, &table, &err) ? 0 : failed();
 }
 
 static uint64_t *addresses(int count, char **words, Arena *arena) {
@@ -225,9 +227,10 @@ static int find(LanceTable *table, const LanceSchema *schema, int count, char **
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
-    printf("{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu}\n",
-           (unsigned long long)about.version, (unsigned long long)about.rows,
-           (unsigned long long)about.fragments, (unsigned long long)about.indexes);
+    printf(
+        "{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu,\"files\":\"%s\"}\n",
+        (unsigned long long)about.version, (unsigned long long)about.rows,
+        (unsigned long long)about.fragments, (unsigned long long)about.indexes, about.file_version);
     return 0;
 }
 
