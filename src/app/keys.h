@@ -1,6 +1,6 @@
 /* Access keys: [[auth.keys]] of the configuration. A key is "lh_" and 256 random bits in hex; the
- * configuration holds its SHA-256 alone (docs/adr/0026). A scope is what it says and includes no
- * other. Thread rule: read-only once they are read. */
+ * configuration holds its SHA-256 alone (docs/adr/0026). `admin` includes the other scopes, `write`
+ * does not include `read`. Thread rule: read-only once they are read. */
 #pragma once
 
 #include "base/base.h"
