@@ -1,10 +1,11 @@
 /* Searches of one index, directly through its backend and through a running server, in turns, so
  * that whatever else the machine does falls on both. Bodies are raw floats, one vector or a hundred
- * in each, or JSON. Clients are plain sockets that stay open, on the machine that serves.
+ * in each, or JSON; beside them requests that ask for nothing (GET /health), which is what the
+ * machine takes to carry one. Clients are plain sockets that stay open, on the machine that serves.
  *
  *     search_beside INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]
  *
- * Prints a line for each way (direct, raw, raw-many, json), or for one: NAME CLIENTS
+ * Prints a line for each way (direct, nothing, raw, raw-many, json), or for one: NAME CLIENTS
  * QUERIES_PER_SECOND, the median of the rounds. */
 #include "base/base.h"
 #include "vector/index.h"
@@ -31,7 +32,7 @@ typedef struct Beside {
     size_t count, ef;
 } Beside;
 
-typedef enum Way { DIRECT, RAW, RAW_MANY, AS_JSON } Way;
+typedef enum Way { DIRECT, NOTHING, RAW, RAW_MANY, AS_JSON } Way;
 
 typedef struct Client {
     const Beside *beside;
@@ -117,7 +118,9 @@ static Requests make_requests(const Client *client) {
     if (!out.texts) abort();
     for (size_t q = client->first * each; q + each <= b->count; q += client->step * each) {
         Text *request = &out.texts[out.count++];
-        if (client->way == AS_JSON)
+        if (client->way == NOTHING)
+            text_add(request, STR("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        else if (client->way == AS_JSON)
             add_json(b, q, request);
         else
             add_raw(b, q, each, request);
@@ -209,6 +212,7 @@ int main(int argc, char **argv) {
         Way way;
     } ways[] = {
         {"direct",   DIRECT  },
+        {"nothing",  NOTHING },
         {"raw",      RAW     },
         {"raw-many", RAW_MANY},
         {"json",     AS_JSON }
