@@ -24,22 +24,23 @@ static inline float beam_worst(const Beam *beam) {
     return beam->count == beam->cap ? beam->spots[beam->count - 1].score : -__builtin_inff();
 }
 
-/* Puts a spot where it belongs; returns its place, or cap when it is worse than a full beam. */
+/* How many spots are no worse than a score. Halves without a branch, which would be guessed wrong
+ * every other time. */
+static inline size_t beam_place(const Beam *beam, float score) {
+    const Spot *from = beam->spots;
+    size_t len = beam->count;
+    for (; len > 1; len -= len / 2) from += (from[len / 2 - 1].score >= score) * (len / 2);
+    return (size_t)(from - beam->spots) + (len == 1 && from->score >= score);
+}
+
+/* Puts a spot where it belongs; returns its place, or cap when it is no better than a full beam. */
 static inline size_t beam_add(Beam *beam, Spot spot) {
-    size_t low = 0, high = beam->count;
-    if (high == beam->cap && spot.score <= beam->spots[high - 1].score) return beam->cap;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (beam->spots[middle].score >= spot.score)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    size_t last = MIN(beam->count, beam->cap - 1);
-    memmove(beam->spots + low + 1, beam->spots + low, (last - low) * sizeof spot);
-    beam->spots[low] = spot;
+    if (spot.score <= beam_worst(beam)) return beam->cap;
+    size_t at = beam_place(beam, spot.score), last = MIN(beam->count, beam->cap - 1);
+    memmove(beam->spots + at + 1, beam->spots + at, (last - at) * sizeof spot);
+    beam->spots[at] = spot;
     beam->count = last + 1;
-    return low;
+    return at;
 }
 
 struct GraphScratch {
