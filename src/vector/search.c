@@ -210,15 +210,26 @@ static bool make_filter(Run *run, Err *err) {
     return true;
 }
 
+/* A document among the hits. */
+typedef struct Told {
+    Str id;
+    int64_t chunks; /* 0: a free slot */
+} Told;
+
+static Told *told_find(Told *table, size_t slots, Str id) {
+    size_t at = hash64(bytes_of(id)) % slots;
+    while (table[at].chunks > 0 && !str_equal(table[at].id, id)) at = (at + 1) % slots;
+    table[at].id = id;
+    return &table[at];
+}
+
 /* Drops the chunks beyond per_document of each document; hits stay best first. */
 static void tell_documents(Run *run) {
-    size_t kept = 0;
-    for (size_t i = 0; i < run->count && kept < (size_t)run->search->k; i++) {
-        Str id = rows_view_id(run->view, run->hits[i].row);
-        int64_t same = 0;
-        for (size_t j = 0; j < kept && same < run->search->per_document; j++)
-            same += str_equal(id, rows_view_id(run->view, run->hits[j].row));
-        if (same < run->search->per_document) run->hits[kept++] = run->hits[i];
+    size_t kept = 0, k = (size_t)run->search->k, slots = 2 * MIN(k, run->count) + 1;
+    Told *table = arena_array(&run->arena, Told, slots);
+    for (size_t i = 0; i < run->count && kept < k; i++) {
+        Told *told = told_find(table, slots, rows_view_id(run->view, run->hits[i].row));
+        if (told->chunks++ < run->search->per_document) run->hits[kept++] = run->hits[i];
     }
     run->count = kept;
 }
@@ -247,7 +258,10 @@ static bool search_hits(Run *run, Err *err) {
         run->count = 0;
         if (!rank_rows(run->entry, &ranking, run->hits, &run->count, err)) return false;
         bool all = run->mode == RANK_TEXT && run->count < params.k; /* that match */
-        tell_documents(run);
+        if (single)
+            run->count = MIN(run->count, (size_t)search->k);
+        else
+            tell_documents(run);
         if (all || run->count >= (size_t)search->k || want >= allowed) break;
     }
     run->search_us = clock_us() - started;
