@@ -1,5 +1,10 @@
 /* Rows that are added: one data file, one new fragment, one version; what was there is not touched.
- * The file is written and durable before the commit names it. */
+ * The file is durable before the version that names it can be seen.
+ *
+ * Two waits for a local disk, the least there can be: the data file, its entry in its folder and
+ * the manifest under a name that nobody knows are made durable side by side (PutCondition.after),
+ * so that a version never names what a loss of power could take; then the manifest takes its name,
+ * and the folder of versions is made durable, so that what was answered is not lost. */
 #include "lance/fragment_write.h"
 #include "lance/page.h"
 #include "lance/wire.h"

@@ -10,8 +10,8 @@ typedef struct FragmentWriter FragmentWriter;
 bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err);
 /* One page a column. LH_INVALID when the batch does not fit the schema. */
 bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *err);
-/* The file is durable then; the fragment's id is given by whoever commits it. Without rows there is
- * no file. */
+/* The file is whole then, and durable when it is committed (draft_add_fragments), by whom the
+ * fragment's id is given too. Without rows there is no file. */
 bool fragment_writer_finish(FragmentWriter *writer, Arena *arena, Fragment *out, Err *err);
 void fragment_writer_drop(FragmentWriter *writer); /* removes the file that was finished */
 void fragment_writer_close(FragmentWriter **writer);

@@ -103,10 +103,11 @@ bool table_read_manifest(LanceTable *table, uint64_t version, Arena *arena, Mani
     return true;
 }
 
-bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Err *err) {
+bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Keys after, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Str key = manifest_key(table_path(table), version, table->old_names, &arena);
-    return store_write(table->store, key, bytes, &(PutCondition){.if_absent = true}, err);
+    PutCondition condition = {.if_absent = true, .after = after};
+    return store_write(table->store, key, bytes, &condition, err);
 }
 
 bool table_remove_manifest(LanceTable *table, uint64_t version, Err *err) {
@@ -270,7 +271,7 @@ bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable 
     if (!exists && missing.kind != LH_MISSING) return *err = missing, false;
     if (!exists) {
         commit_first(&numbered, &bytes);
-        exists = !table_create_manifest(table, 1, text_bytes(&bytes), err);
+        exists = !table_create_manifest(table, 1, text_bytes(&bytes), (Keys){0}, err);
         if (exists && err->kind != LH_PRECONDITION) return false;
     }
     if (exists)
