@@ -84,8 +84,8 @@ TEST("a version is seen only once all that it names is durable, and is durable w
     OWNED(arena_close) Arena arena = {0};
     OWNED(store_close) Store *store = kit_store(kit_dir());
     LanceField fields[] = {
-        {.name = STR("id"), .type = lance_type(STR("int64")), .nullable = true},
-        {.name = STR("v"),                 .type = lance_type(STR("fixed_size_list:float:8"))                                 },
+        {.name = STR("id"), .type = lance_type(STR("int64")),                   .nullable = true},
+        {.name = STR("v"),  .type = lance_type(STR("fixed_size_list:float:8")), .nullable = true},
     };
     LanceSchema schema = {fields, 2};
     OWNED(lance_close) LanceTable *table = kit_table(store, &schema);
