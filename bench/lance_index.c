@@ -63,7 +63,7 @@ static int write_table(Store *store, char **words) {
     };
     LanceSchema schema = {fields, 2};
     check(lance_create(store, str_from(words[0]), &schema, &table, &err));
-    check(lance_writer_open(table, &writer, &err));
+    check(lance_writer_open(table, NULL, &writer, &err));
     rows = MIN(rows, size / sizeof(float) / dimension);
     for (size_t at = 0; at < rows; at += PAGE_ROWS)
         page_add(writer, vectors + at * dimension, at, MIN((size_t)PAGE_ROWS, rows - at));

@@ -5,9 +5,10 @@
 #include "lance/table.h"
 
 typedef struct FragmentWriter FragmentWriter;
-/* LH_IMPOSSIBLE when the table's files are of a version that is not written, or a column's type
- * is not. */
-bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err);
+/* Of the table's columns (schema NULL), or of others, which live until it is closed. LH_IMPOSSIBLE
+ * when the table's files are of a version that is not written, or a column's type is not. */
+bool fragment_writer_open(LanceTable *table, const LanceSchema *schema, FragmentWriter **out,
+                          Err *err);
 /* One page a column. LH_INVALID when the batch does not fit the schema. */
 bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *err);
 /* The file is whole then, and durable when it is committed (draft_add_fragments), by whom the

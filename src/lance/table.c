@@ -234,8 +234,7 @@ bool lance_refresh(LanceTable *table, Err *err) {
     return ok;
 }
 
-/* The schema with ids, which live as long as the arena. */
-static bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Err *err) {
+bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Err *err) {
     if (schema->len == 0 || schema->len > LANCE_COLUMNS_MAX)
         return err_set(err, LH_INVALID, "a table has 1 to %d columns, not %zu", LANCE_COLUMNS_MAX,
                        schema->len);
@@ -243,9 +242,10 @@ static bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *
     out->len = schema->len;
     for (size_t i = 0; i < schema->len; i++) {
         LanceField *field = &out->fields[i];
-        *field = schema->fields[i];
-        field->id = (int32_t)i;
-        field->raw = (Bytes){0};
+        *field = (LanceField){.name = arena_copy(arena, schema->fields[i].name),
+                              .type = lance_type(arena_copy(arena, schema->fields[i].type.logical)),
+                              .nullable = schema->fields[i].nullable,
+                              .id = (int32_t)i};
         if (field->type.kind == LANCE_OTHER)
             return lance_unsupported(err, "column '%.*s' has the type '%.*s', which is not written",
                                      SHOW(field->name), SHOW(field->type.logical));
