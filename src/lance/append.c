@@ -107,9 +107,9 @@ bool lance_writer_commit(LanceWriter *writer, Err *err) {
 }
 
 bool lance_writer_replace(LanceWriter *writer, Err *err) {
-    bool (*draft)(void *, Draft *, bool *, Err *) =
-        writer->schema.len > 0 ? overwrite_draft : replace_draft;
-    return writer_end(writer, (Change){"replace", rule_rows, draft, NULL}, true, err);
+    Change change = {"replace", rule_rows, replace_draft, NULL};
+    if (writer->schema.len > 0) change.draft = overwrite_draft;
+    return writer_end(writer, change, true, err);
 }
 
 void lance_writer_close(LanceWriter **writer) {

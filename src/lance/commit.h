@@ -54,7 +54,7 @@ typedef struct Draft {
     Str *after; /* keys written lazily: durable before the version can be seen */
     size_t after_count;
 } Draft;
-/* Notes a key that was written for this try alone. */
+/* Notes a key that was written, lazily, for this try alone. */
 void draft_made(Draft *draft, Str key);
 /* Gives the fragments, which were just written, new ids, from max_fragment_id on, and adds them;
  * *fragments are changed. */

@@ -5,19 +5,24 @@
 
 #include <string.h>
 
+/* The list is full at each power of two. */
 static void key_add(Str **keys, size_t *count, Str key, Arena *arena) {
-    Str *grown = arena_array(arena, Str, *count + 1);
-    if (*count) memcpy(grown, *keys, *count * sizeof *grown);
-    grown[(*count)++] = key;
-    *keys = grown;
-}
-
-void draft_made(Draft *draft, Str key) {
-    key_add(&draft->made, &draft->made_count, arena_copy(draft->arena, key), draft->arena);
+    if ((*count & (*count - 1)) == 0) {
+        Str *grown = arena_array(arena, Str, MAX(*count * 2, 1));
+        if (*count) memcpy(grown, *keys, *count * sizeof *grown);
+        *keys = grown;
+    }
+    (*keys)[(*count)++] = key;
 }
 
 static void after_add(Draft *draft, Str key) {
     key_add(&draft->after, &draft->after_count, key, draft->arena);
+}
+
+void draft_made(Draft *draft, Str key) {
+    Str copy = arena_copy(draft->arena, key);
+    key_add(&draft->made, &draft->made_count, copy, draft->arena);
+    after_add(draft, copy);
 }
 
 /* A copy of the list with room for `more`. */

@@ -2,11 +2,12 @@
  *
  * A commit stamps the finished file with a new time, makes its bytes durable, puts it in place and
  * makes the folder durable; each folder that had to be made was made durable in its own parent
- * before it could be used. A lazy one leaves both to a later commit that names it. Conditions hold
- * because every commit and removal of this process takes
- * the lock of its key's stripe, and "if absent" is a rename that replaces nothing, or link(), which
- * the kernel decides between all processes. In a root that other processes open too, each of them
- * also holds an flock on the file of the stripe, root/.lakehouse/locks/<2 hex>. */
+ * before it could be used. A lazy commit leaves both to a later one that names it.
+ *
+ * Conditions hold because every commit and removal of this process takes the lock of its key's
+ * stripe, and "if absent" is a rename that replaces nothing, or link(), which the kernel decides
+ * between all processes. In a root that other processes open too, each of them also holds an flock
+ * on the file of the stripe, root/.lakehouse/locks/<2 hex>. */
 #include "storage/store_local.h"
 
 #include "base/clock.h"
@@ -26,7 +27,7 @@
 
 #define STRIPES 64
 #define PLACE_TRIES_MAX 1000 /* each lost to a folder that another process pruned meanwhile */
-#define SYNC_THREADS 8
+#define SYNC_THREADS 8       /* waits for the disk, not for a processor */
 
 typedef struct LocalWriter {
     ObjectWriter writer;
