@@ -1,5 +1,6 @@
 // benchmark: Lance tables: an append of 100 rows of 768 floats, a take of one row, beside LanceDB
-// plain_us: the same files written, each made durable and then its folder, one wait after the other
+// plain_us: the same files written, each made durable and then its folder, one wait after the other;
+// LanceDB makes nothing durable (no fsync in its system calls)
 import { execFileSync } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -24,8 +24,8 @@ static int by_value(const void *a, const void *b) {
 
 static int times_print(size_t count) {
     qsort(times, count, sizeof *times, by_value);
-    printf("{\"p50_us\":%.1f,\"p99_us\":%.1f}\n", times[count / 2] / 1e3,
-           times[count * 99 / 100] / 1e3);
+    int middle = times[count / 2], late = times[count * 99 / 100];
+    printf("{\"p50_us\":%.1f,\"p99_us\":%.1f}\n", middle / 1e3, late / 1e3);
     return 0;
 }
 
