@@ -27,7 +27,7 @@
 
 #define STRIPES 64
 #define PLACE_TRIES_MAX 1000 /* each lost to a folder that another process pruned meanwhile */
-#define SYNC_THREADS 2       /* a third made it slower (docs/adr/0026) */
+#define SYNC_THREADS 2       /* a third made it slower (docs/adr/0027) */
 
 typedef struct LocalWriter {
     ObjectWriter writer;
