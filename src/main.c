@@ -42,6 +42,15 @@ static void wait_for_stop(const sigset_t *stop) {
     pthread_sigmask(SIG_UNBLOCK, stop, NULL);
 }
 
+static void log_access(const App *app) {
+    if (app->keys.len == 0)
+        log_info("no access keys are configured: only this machine may connect");
+    else if (!app->local)
+        log_warn("listening on %.*s without TLS: keys and data are not encrypted on their way. Put "
+                 "a proxy that speaks TLS before it, or listen on 127.0.0.1",
+                 SHOW(app->http.host));
+}
+
 static bool serve(const void *values, Err *err) {
     OWNED(app_close) App *app = NULL;
     Gateway *gateway = NULL;
@@ -52,8 +61,8 @@ static bool serve(const void *values, Err *err) {
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
     if (!app_open(values, &app, err) || !app_sweep(app, err) || !gateway_open(app, &gateway, err))
         return false;
+    log_access(app);
     print_ready(app, gateway);
-    log_info("no access keys are configured: only this machine may connect");
     wait_for_stop(&stop);
     app_stop(app, STOP_GRACE_MS);
     gateway_close(&gateway, STOP_GRACE_MS);
@@ -72,6 +81,25 @@ static bool init(const void *values, Err *err) {
     app_config_template(file);
     if (fclose(file)) return err_errno(err, "cannot write '%s'", CONFIG_NAME);
     printf("wrote %s\n", CONFIG_NAME);
+    return true;
+}
+
+static const Option key_options[] = {
+    {"name",     LH_TEXT, AT(NewKey, name), REQUIRED, "of the key, for people and logs"},
+    {"scopes", LH_TEXT, AT(NewKey, scopes), "read",
+     "what it may do: read, write, admin, commas between them"},
+    {"profile",  LH_TEXT, AT(NewKey, profile), NULL,
+     "the model profile that it is bound to, and reaches nothing beyond"},
+    {0         },
+};
+
+static bool key_new(const void *values, Err *err) {
+    OWNED(text_close) Text text = {0};
+    if (!key_make(values, &text, err)) return false;
+    fwrite(text.data, 1, text.len, stdout);
+    fputs("the first line is the key, which is shown this once; the others go into the server's "
+          "configuration\n",
+          stderr);
     return true;
 }
 
@@ -127,13 +155,18 @@ static const Command server_commands[] = {
      .values_size = sizeof(AppOptions),
      .run = check},
     {.name = "init",             .help = "write a commented " CONFIG_NAME, .run = init},
+    {.name = "key new",
+     .help = "make an access key, and print it with its lines of the configuration",
+     .options = key_options,
+     .values_size = sizeof(NewKey),
+     .run = key_new},
     {.name = "lance inspect",
      .help = "show a Lance table: its versions, fragments, encodings and indexes",
      .options = inspect_options,
      .operands = 1,
      .values_size = sizeof(InspectValues),
      .run = lance_inspect_path},
-    {0},
+    {0            },
 };
 
 int main(int argc, char **argv) {

@@ -116,6 +116,8 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     if (!settings_read(options, &app->config, &app->arena, &settings, err)) return false;
     log_setup(settings.log_level, settings.log_json);
     app->http = settings.http;
+    app->keys = settings.keys;
+    app->local = settings.local;
     app->query_timeout_ms = settings.query.timeout_ms;
     app->ingest = settings.ingest.limits;
     if (!dir_make(arena_cstr(&app->arena, settings.storage.data_dir), err)) return false;
@@ -187,6 +189,20 @@ static bool check_buckets(const App *app, Err *err) {
     return all;
 }
 
+/* A key whose profile is not there is refused until somebody makes it. */
+static void check_keys(const App *app) {
+    for (size_t i = 0; i < app->keys.len; i++) {
+        const AccessKey *key = &app->keys.items[i];
+        OWNED(text_close) Text scopes = {0}, profile = {0};
+        Err why = {0};
+        bool ok = !key->profile.len || profile_write(app->profiles, key->profile, &profile, &why);
+        key_scopes_write(key->scopes, &scopes);
+        printf("key        %.*s: %.*s%s%.*s%s%s\n", SHOW(key->name), SHOW(text_str(&scopes)),
+               key->profile.len ? "; profile " : "", SHOW(key->profile), ok ? "" : ": ",
+               ok ? "" : why.message);
+    }
+}
+
 bool app_check(const AppOptions *options, Err *err) {
     OWNED(app_close) App *app = NULL;
     AppOptions beside = *options;
@@ -194,6 +210,7 @@ bool app_check(const AppOptions *options, Err *err) {
     bool opened = app_open(&beside, &app, err);
     check_line("open", opened, err);
     if (!opened) return false;
+    check_keys(app);
     bool buckets = check_buckets(app, err);
     OWNED(arena_close) Arena arena = {0};
     Str *names;

@@ -1,6 +1,8 @@
 /* Opens every part in the order of LAYERS and closes them in reverse. */
 #pragma once
 
+#include "app/keys.h"
+
 #include "ai/ai.h"
 #include "catalog/catalog.h"
 #include "ingest/ingest.h"
@@ -34,6 +36,8 @@ typedef struct App {
     Embedder *embedder; /* for /ai/embed, where it is the built-in one */
     Jobs *jobs;
     HttpOptions http; /* what the gateway listens with */
+    AccessKeys keys;  /* none: who can connect may do everything */
+    bool local;       /* only this machine can connect */
     IngestLimits ingest;
     Watch *watch;             /* of a folder; may be NULL */
     int64_t query_timeout_ms; /* of a query that names none */

@@ -158,6 +158,21 @@ static bool read_listen(Str listen, GatewaySettings *gateway, Err *err) {
     return true;
 }
 
+typedef struct AuthSettings {
+    const Json *keys;
+} AuthSettings;
+
+static const Option auth_options[] = {
+    {"keys",           LH_JSON, AT(AuthSettings, keys), NULL, "see [[auth.keys]]"},
+    {0},
+};
+
+static bool read_auth(Config *config, Arena *arena, Settings *out, Err *err) {
+    AuthSettings auth = {0};
+    return config_section(config, "auth", auth_options, &auth, err) &&
+           keys_read(auth.keys, arena, &out->keys, err);
+}
+
 static bool is_loopback(Str host) {
     return str_starts(host, STR("127.")) || str_is(host, "::1") || str_is(host, "localhost");
 }
@@ -166,10 +181,12 @@ static bool read_gateway(const AppOptions *options, Config *config, Settings *ou
     GatewaySettings gateway = {0};
     if (!config_section(config, "gateway", gateway_options, &gateway, err)) return false;
     if (options->listen.len && !read_listen(options->listen, &gateway, err)) return false;
-    if (!is_loopback(gateway.host))
+    out->local = is_loopback(gateway.host);
+    if (!out->local && out->keys.len == 0)
         return err_set(err, LH_DENIED,
                        "no access keys are configured, so that only this machine may connect: "
-                       "listen on 127.0.0.1 instead of '%.*s'",
+                       "listen on 127.0.0.1 instead of '%.*s', or make a key with 'lakehouse key "
+                       "new' and put what it prints into the configuration",
                        SHOW(gateway.host));
     out->http = http_options_default;
     out->http.host = str_is(gateway.host, "localhost") ? STR("127.0.0.1") : gateway.host;
@@ -266,7 +283,7 @@ bool settings_read(const AppOptions *options, Config **config, Arena *arena, Set
     *out = (Settings){0};
     const char *path = options->config_path.len ? arena_cstr(arena, options->config_path) : NULL;
     return config_open(path, config, err) && read_log(options, *config, out, err) &&
-           read_gateway(options, *config, out, err) &&
+           read_auth(*config, arena, out, err) && read_gateway(options, *config, out, err) &&
            read_storage(options, *config, arena, out, err) && read_catalog(*config, out, err) &&
            read_ingest(*config, out, err) &&
            config_section(*config, "query", query_options, &out->query, err) &&
@@ -291,9 +308,16 @@ static void template_section(FILE *to, const char *section, const Option *option
 
 void app_config_template(FILE *to) {
     fputs("# lakehouse configuration. Every key can also be set by the environment:\n"
-          "# LAKEHOUSE_GATEWAY_PORT=3200 is port of [gateway].\n",
+          "# LAKEHOUSE_GATEWAY_PORT=3200 is port of [gateway]. Lists and tables are JSON there.\n",
           to);
     template_section(to, "gateway", gateway_options);
+    fputs(
+        "\n# Access keys, one table each; without any, only this machine may connect. 'lakehouse\n"
+        "# key new' makes one and prints these lines. A scope includes no other; a key that is\n"
+        "# bound to a profile reaches what that may search, and nothing else.\n"
+        "# [[auth.keys]]\n# name = \"search-app\"\n# sha256 = \"of the key\"\n"
+        "# scopes = [\"read\"]  # read|write|admin\n# profile = \"hr\"\n",
+        to);
     template_section(to, "storage", storage_options);
     fputs("\n# More buckets, one table each:\n# [buckets.archive]\n"
           "# backend = \"local\"\n# root = \"/srv/archive\"\n"

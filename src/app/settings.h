@@ -44,7 +44,9 @@ typedef struct Settings {
     LimitsSettings limits;
     AiOptions ai;
     AgentOptions agent;
+    AccessKeys keys;
     HttpOptions http;
+    bool local; /* only this machine may connect */
     LogLevel log_level;
     bool log_json;
 } Settings;

@@ -76,6 +76,15 @@ static const char *environment(const char *section, const char *name) {
     return getenv(variable);
 }
 
+/* A list or a table is written as JSON there. */
+static bool set_by_environment(Config *config, const Option *option, const char *value, void *out,
+                               Err *err) {
+    Str text = arena_copy(&config->arena, str_from(value));
+    if (option->type != LH_JSON) return option_set(option, text, out, err);
+    const Json **field = (const Json **)((char *)out + option->offset);
+    return json_read(text, &config->arena, field, err) || err_while(err, "'%s'", option->name);
+}
+
 bool config_section(Config *config, const char *section, const Option *options, void *out,
                     Err *err) {
     const Json *table = config_table(config, section);
@@ -84,7 +93,7 @@ bool config_section(Config *config, const char *section, const Option *options, 
         return err_while(err, "%s: [%s]", config->path, section);
     for (const Option *option = options; option->name; option++) {
         const char *value = environment(section, option->name);
-        if (value && !option_set(option, arena_copy(&config->arena, str_from(value)), out, err))
+        if (value && !set_by_environment(config, option, value, out, err))
             return err_while(err, "environment");
     }
     return true;

@@ -1,6 +1,6 @@
 /* The configuration: a TOML file, then environment variables over it (LAKEHOUSE_GATEWAY_PORT sets
- * `port` of [gateway]), read section by section through option tables. Source: toml++ behind
- * config_toml.cc. Thread rule: read-only after config_open. */
+ * `port` of [gateway]; lists and tables are JSON there), read section by section through option
+ * tables. Source: toml++ behind config_toml.cc. Thread rule: read-only after config_open. */
 #pragma once
 
 #include "base/option.h"

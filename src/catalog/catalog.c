@@ -46,6 +46,24 @@ bool dataset_name_read(Str name, DatasetName *out, Err *err) {
     return true;
 }
 
+/* Bounds. */
+
+static __thread struct {
+    CatalogAdmits *admits; /* NULL: all */
+    const void *context;
+} bound;
+
+void catalog_bound(CatalogAdmits *admits, const void *context) {
+    bound.admits = admits;
+    bound.context = context;
+}
+
+bool dataset_admitted(const DatasetName *name, Str bucket, Err *err) {
+    return !bound.admits || bound.admits(bound.context, str_from(name->shown), bucket) ||
+           err_code(err, LH_DENIED, "out_of_scope", "dataset '%s' is outside of the scope",
+                    name->shown);
+}
+
 /* Entries. */
 
 static Entry *slot_find(Entry *slot, const DatasetName *name) {
@@ -240,10 +258,11 @@ static bool stand_by_name(Catalog *catalog, const DatasetName *name, Standing *o
 bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err *err) {
     DatasetName dataset;
     OWNED(standing_close) Standing standing = {0};
-    if (!dataset_name_read(name, &dataset, err) ||
+    if (!dataset_name_read(name, &dataset, err) || !dataset_admitted(&dataset, (Str){0}, err) ||
         !stand_by_name(catalog, &dataset, &standing, err))
         return false;
     if (!standing.table) return dataset_missing(catalog, &dataset, err);
+    if (!dataset_admitted(&dataset, table_bucket(standing.table), err)) return false;
     if (version != 0 && version != standing.table->version)
         return table_at_version(standing.table, version, out, err);
     *out = TAKE(standing.table);
@@ -286,7 +305,8 @@ static int str_order(const void *a, const void *b) {
     return str_compare(*(const Str *)a, *(const Str *)b);
 }
 
-/* In order, each once, dropped ones left out. A broken one stays: whoever loads it is told why. */
+/* In order, each once, those left out that were dropped or are out of bounds. A broken one stays:
+ * whoever loads it is told why. */
 static void names_settle(Catalog *catalog, NameList *names) {
     size_t kept = 0;
     if (names->len) qsort(names->items, names->len, sizeof *names->items, str_order);
@@ -297,7 +317,9 @@ static void names_settle(Catalog *catalog, NameList *names) {
         if (kept && str_equal(names->items[kept - 1], names->items[i])) continue;
         bool ok = dataset_name_read(names->items[i], &name, &err) &&
                   stand_by_name(catalog, &name, &standing, &err);
-        if (!ok || standing.table) names->items[kept++] = names->items[i];
+        Str home = standing.table ? table_bucket(standing.table) : (Str){0};
+        if ((!ok || standing.table) && dataset_admitted(&name, home, &err))
+            names->items[kept++] = names->items[i];
     }
     names->len = kept;
 }

@@ -40,6 +40,12 @@ Buckets *catalog_buckets(Catalog *catalog); /* those that it was opened over */
 /* [a-z_][a-z0-9_]{0,62}, optionally "namespace.name"; LH_INVALID "bad_dataset_name". */
 bool dataset_name_check(Str name, Err *err);
 
+/* Bounds what the calling thread may name, until it is called with NULL: any other dataset is
+ * LH_DENIED "out_of_scope" in everything below, and in no list or hint. `bucket` is its home; empty
+ * where that is not known yet. */
+typedef bool CatalogAdmits(const void *context, Str dataset, Str bucket);
+void catalog_bound(CatalogAdmits *admits, const void *context);
+
 /* A dataset at one version, held until table_release. version 0: the current one. Cheap when
  * nothing changed (one look at the pointer). LH_MISSING "dataset_not_found" with a hint. */
 bool catalog_load(Catalog *catalog, Str name, int64_t version, Table **out, Err *err);

@@ -193,7 +193,9 @@ static PointerResult attempt_publish(Attempt *attempt, Err *err) {
 static bool attempt_home(Attempt *attempt, Str bucket, Err *err) {
     const Table *table = attempt->base.table;
     Str where = table ? table_bucket(table) : bucket.len ? bucket : STR("primary");
-    if (!bucket_find(attempt->catalog->buckets, where, &attempt->bucket, err)) return false;
+    if (!dataset_admitted(&attempt->entry->name, where, err) ||
+        !bucket_find(attempt->catalog->buckets, where, &attempt->bucket, err))
+        return false;
     attempt->store = bucket_store(attempt->bucket);
     Pointers *pointers = attempt->catalog->pointers;
     if (table) return true;

@@ -37,7 +37,8 @@ struct Catalog {
 };
 
 bool dataset_name_read(Str name, DatasetName *out, Err *err);
-Entry *catalog_entry(Catalog *catalog, const DatasetName *name); /* made when missing */
+bool dataset_admitted(const DatasetName *name, Str bucket, Err *err); /* by catalog_bound */
+Entry *catalog_entry(Catalog *catalog, const DatasetName *name);      /* made when missing */
 
 /* Where a dataset stands: its newest Table, or where its pointers end when it was dropped or never
  * was. */

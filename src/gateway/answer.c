@@ -2,6 +2,7 @@
 #include "gateway/route.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -62,6 +63,7 @@ void answer_problem(Response *response, int status, const char *code, const char
     jw_member_text(&w, "detail", str_from(detail));
     jw_end(&w);
     response_status(response, status);
+    if (status == 401) response_header(response, "WWW-Authenticate", STR("Bearer"));
     if (status == 429 || status == 503) response_header(response, "Retry-After", STR("1"));
     response_take(response, "application/problem+json", &text);
 }
@@ -102,11 +104,45 @@ static void answer_accepted(Call *call, Job *job) {
     answer_json(call, 202, &text);
 }
 
+/* A job of a key that is bound to a profile works within that, as it is when the job begins. */
+typedef struct BoundJob {
+    Profiles *profiles;
+    Str profile; /* of the configuration */
+    JobRun *run;
+    void *context;
+    JobFree *free_context;
+} BoundJob;
+
+static void bound_free(void *context) {
+    BoundJob *bound = context;
+    bound->free_context(bound->context);
+    free(bound);
+}
+
+static bool bound_run(Job *job, void *context, Text *result, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    BoundJob *bound = context;
+    if (!profile_enter(bound->profiles, bound->profile, &arena, err)) return false;
+    bool ok = bound->run(job, bound->context, result, err);
+    profile_leave();
+    return ok;
+}
+
+static bool start_job(App *app, const Call *call, const char *kind, JobRun *run, void *context,
+                      JobFree *free_context, Job **out, Err *err) {
+    Str profile = caller_profile(&call->caller);
+    if (!profile.len) return jobs_start(app->jobs, kind, run, context, free_context, out, err);
+    BoundJob *bound = calloc(1, sizeof *bound);
+    if (!bound) abort();
+    *bound = (BoundJob){app->profiles, profile, run, context, free_context};
+    return jobs_start(app->jobs, kind, bound_run, bound, bound_free, out, err);
+}
+
 bool answer_job(App *app, Call *call, const char *kind, JobRun *run, void *context,
                 JobFree *free_context, int status, Err *err) {
     OWNED(job_release) Job *job = NULL;
     OWNED(text_close) Text result = {0};
-    if (!jobs_start(app->jobs, kind, run, context, free_context, &job, err)) return false;
+    if (!start_job(app, call, kind, run, context, free_context, &job, err)) return false;
     if (!call->wait) {
         answer_accepted(call, job);
         return true;

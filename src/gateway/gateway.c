@@ -27,6 +27,7 @@ typedef struct Matched {
     const Route *route;
     Str params[ROUTE_PARAMS_MAX];
     unsigned allowed;
+    Caller caller;
 } Matched;
 
 static bool read_may_block(const Gateway *gateway, const Matched *matched, Arena *arena) {
@@ -51,12 +52,19 @@ static bool may_block(const Gateway *gateway, const Matched *matched, const Requ
     return true;
 }
 
+/* A profile is read before the handler runs. A body that is not wanted is not gathered. */
 static HttpPlan plan(void *context, Request *request) {
+    const Gateway *gateway = context;
     Matched *matched = arena_new(request->arena, Matched);
+    Err ignored;
     matched->route = route_find(request->method, request->path, matched->params, &matched->allowed);
+    matched->caller = caller_of(gateway->app, request);
     request->matched = matched;
     if (!matched->route) return (HttpPlan){.body_max = ROUTE_BODY_MAX};
-    return (HttpPlan){.pool = may_block(context, matched, request),
+    if (!access_check(gateway->app, matched->route, &matched->caller, &ignored))
+        return (HttpPlan){.stream_body = request->has_body};
+    bool bound = caller_profile(&matched->caller).len > 0;
+    return (HttpPlan){.pool = bound || may_block(gateway, matched, request),
                       .stream_body = matched->route->kind == ROUTE_STREAM,
                       .body_max = matched->route->kind == ROUTE_STREAM ? 0 : ROUTE_BODY_MAX};
 }
@@ -163,14 +171,17 @@ static void answer(void *context, Request *request, Response *response) {
                  .response = response,
                  .route = matched->route,
                  .gateway = gateway,
+                 .caller = matched->caller,
                  .arena = request->arena};
     Err err = {0};
     log_request_id(request->id);
     if (!matched->route)
         answer_no_route(matched, &call);
-    else if (!decode_params(matched, &call, &err) || !read_query(&call, &err) ||
-             !read_body(&call, &err) || !matched->route->handler(gateway->app, &call, &err))
+    else if (!access_enter(gateway->app, &call, &err) || !decode_params(matched, &call, &err) ||
+             !read_query(&call, &err) || !read_body(&call, &err) ||
+             !matched->route->handler(gateway->app, &call, &err))
         answer_error(response, &err);
+    access_leave();
     log_request_id((Str){0});
 }
 
@@ -192,8 +203,10 @@ static void done(void *context, const Request *request, int status, uint64_t byt
     int64_t elapsed = clock_us() - request->started_us;
     metrics_request(context, matched ? matched->route : NULL, status, elapsed);
     log_request_id(request->id);
-    log_debug("%s %.*s %d %llu bytes %.1f ms", names[request->method], SHOW(request->path), status,
-              (unsigned long long)bytes_sent, (double)elapsed / 1000);
+    const AccessKey *key = matched ? matched->caller.key : NULL;
+    log_debug("%s %.*s %d %llu bytes %.1f ms%s%.*s", names[request->method], SHOW(request->path),
+              status, (unsigned long long)bytes_sent, (double)elapsed / 1000, key ? ", key " : "",
+              SHOW(key ? key->name : (Str){0}));
     log_request_id((Str){0});
 }
 

@@ -133,10 +133,12 @@ bool dataset_patch(App *app, Call *call, Err *err) {
 /* An index without its dataset would go stale for ever, so that indexes go first. */
 bool dataset_delete(App *app, Call *call, Err *err) {
     const DropQuery *query = call->query;
+    OWNED(table_release) Table *table = NULL;
     Text text = {0};
     JsonWriter w = {.out = &text};
     Str *names;
     size_t count;
+    if (!catalog_load(app->catalog, call->params[0], 0, &table, err)) return false;
     indexes_of_dataset(app->indexes, call->params[0], call->arena, &names, &count);
     if (count > 0)
         return err_code(err, LH_CONFLICT, "dataset_in_use",
@@ -238,8 +240,10 @@ bool dataset_compact(App *app, Call *call, Err *err) {
 bool dataset_lineage(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
     Str *indexes;
-    size_t count;
-    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &count);
+    size_t all, count = 0;
+    indexes_of_dataset(app->indexes, call->params[0], call->arena, &indexes, &all);
+    for (size_t i = 0; i < all; i++)
+        if (index_is_known(app->indexes, indexes[i])) indexes[count++] = indexes[i];
     if (!catalog_write_lineage(app->catalog, call->params[0], indexes, count,
                                &(JsonWriter){.out = &text}, err))
         return false;

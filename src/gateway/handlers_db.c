@@ -86,15 +86,18 @@ static bool db_job_run(Job *running, void *context, Text *result, Err *err) {
 }
 
 /* What is wrong whatever the database says is said before the job begins. */
-static bool check_body(const DbBody *body, Err *err) {
-    if (!dataset_name_check(body->dataset, err)) return false;
+static bool check_body(App *app, const DbBody *body, Err *err) {
+    OWNED(table_release) Table *table = NULL;
+    Err why = {0};
+    if (!catalog_load(app->catalog, body->dataset, 0, &table, &why) && !dataset_is_free(&why))
+        return *err = why, false;
     if ((body->table.len == 0) == (body->query.len == 0))
         return err_code(err, LH_INVALID, "missing_field", "give 'table' or 'query', one of them");
     return true;
 }
 
 static bool start(App *app, Call *call, const char *name, DatabaseKind kind, Err *err) {
-    if (!check_body(call->body, err)) return false;
+    if (!check_body(app, call->body, err)) return false;
     DbJob *job = calloc(1, sizeof *job);
     const Json *json;
     if (!job) abort();

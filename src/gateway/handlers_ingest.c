@@ -42,7 +42,9 @@ static bool ingest_object(App *app, Call *call, IngestFile *file, Text *result, 
         return err_code(err, LH_INVALID, "unexpected_body",
                         "'object' and a body exclude each other");
     ObjectRequest request = {.bucket = bucket, .key = key};
-    if (!buckets_open_object(app->buckets, &request, &reader, &served_by, err)) return false;
+    if (!caller_is_whole(&call->caller, err) ||
+        !buckets_open_object(app->buckets, &request, &reader, &served_by, err))
+        return false;
     ObjectSource source = {.reader = reader};
     file->source_system = "file";
     file->source = query->object;

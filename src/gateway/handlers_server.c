@@ -26,6 +26,15 @@ static bool embedder_answers(App *app, Err *err) {
     return ai_probe(app->ai, err);
 }
 
+/* Probes send no key; what is wrong names buckets, paths and hosts. */
+static bool knows_why(const App *app, const Call *call) {
+    return app->keys.len == 0 || call->caller.key;
+}
+
+static Str why_not(const App *app, const Call *call, const Err *why) {
+    return knows_why(app, call) ? str_from(why->message) : STR("not ready");
+}
+
 bool ready(App *app, Call *call, Err *err) {
     static const struct {
         const char *name;
@@ -47,11 +56,13 @@ bool ready(App *app, Call *call, Err *err) {
         Err why = {0};
         bool ok = parts[i].is_ready(app, &why);
         all = all && (ok || !parts[i].needed);
-        jw_member_text(&w, parts[i].name, ok ? STR("ready") : str_from(why.message));
+        jw_member_text(&w, parts[i].name, ok ? STR("ready") : why_not(app, call, &why));
     }
     jw_end(&w);
-    jw_name(&w, "buckets_unreachable");
-    buckets_write_unreachable(app->buckets, &w);
+    if (knows_why(app, call)) {
+        jw_name(&w, "buckets_unreachable");
+        buckets_write_unreachable(app->buckets, &w);
+    }
     jw_member_flag(&w, "ready", all);
     jw_end(&w);
     answer_json(call, all ? 200 : 503, &text);

@@ -133,10 +133,29 @@ static void write_responses(const Route *route, JsonWriter *w) {
     jw_end(w);
 }
 
+/* OpenAPI 3.1, "Security Requirement Object": what a bearer needs are roles. */
+static void write_security(const Route *route, JsonWriter *w) {
+    OWNED(text_close) Text scope = {0};
+    key_scopes_write(route_scope(route), &scope);
+    jw_name(w, "security");
+    jw_array(w);
+    if (scope.len) {
+        jw_object(w);
+        jw_name(w, "key");
+        jw_array(w);
+        jw_text(w, text_str(&scope));
+        jw_end(w);
+        jw_end(w);
+    }
+    jw_end(w);
+    jw_member_flag(w, "x-whole-server", route_is_whole(route));
+}
+
 static void write_operation(const Route *route, JsonWriter *w) {
     jw_name(w, method_names[route->method]);
     jw_object(w);
     jw_member_text(w, "summary", str_from(route->help));
+    write_security(route, w);
     write_parameters(route, w);
     write_body(route, w);
     write_responses(route, w);
@@ -164,8 +183,11 @@ static void write_paths(Arena *arena, JsonWriter *w) {
     jw_end(w);
 }
 
-static const char problem_schema[] =
-    "{\"schemas\":{\"Problem\":{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\","
+static const char components[] =
+    "{\"securitySchemes\":{\"key\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":"
+    "\"where access keys are configured; x-whole-server: not for a key that is bound to a "
+    "profile\"}"
+    "},\"schemas\":{\"Problem\":{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\","
     "\"code\",\"detail\"],\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":"
     "\"string\"},\"status\":{\"type\":\"integer\"},\"code\":{\"type\":\"string\",\"description\":"
     "\"a stable word for programs\"},\"detail\":{\"type\":\"string\"}}}}}";
@@ -183,7 +205,7 @@ bool openapi(App *app, Call *call, Err *err) {
     jw_end(&w);
     write_paths(call->arena, &w);
     jw_name(&w, "components");
-    jw_raw(&w, str_from(problem_schema));
+    jw_raw(&w, str_from(components));
     jw_end(&w);
     answer_json(call, 200, &text);
     return true;

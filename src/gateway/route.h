@@ -19,12 +19,25 @@ typedef enum RouteKind {
     ROUTE_STREAM, /* reads its body piece by piece */
 } RouteKind;
 
+/* The scope that a request's key must have, where keys are configured. A key that is bound to a
+ * profile works within that, and does nothing that concerns the server as a whole. */
+#define WHOLE_SERVER 16
+typedef enum RouteAccess {
+    NEEDS_ADMIN, /* also where a row says nothing */
+    NEEDS_READ = KEY_READ,
+    NEEDS_WRITE = KEY_WRITE,
+    NEEDS_READ_ALL = KEY_READ | WHOLE_SERVER,
+    NEEDS_WRITE_ALL = KEY_WRITE | WHOLE_SERVER,
+    NEEDS_NO_KEY = 32,
+} RouteAccess;
+
 typedef struct Route {
     HttpMethod method;
     const char *pattern; /* {name} is one segment, {*name} the rest */
     Handler *handler;
     const char *help;
     RouteKind kind;
+    RouteAccess access;
     const Option *query, *body; /* what is taken; NULL: nothing */
     size_t query_size, body_size;
     bool job; /* takes ?wait= and may answer 202 */
@@ -33,11 +46,21 @@ typedef struct Route {
 extern const Route routes[]; /* ends with an empty pattern */
 extern const size_t route_count;
 
+/* access.c */
+typedef struct Caller {
+    const AccessKey *key; /* NULL: none that is known */
+    bool sent;            /* one was */
+} Caller;
+static inline Str caller_profile(const Caller *caller) { /* empty: bound to none */
+    return caller->key ? caller->key->profile : (Str){0};
+}
+
 struct Call {
     Request *request;
     Response *response;
     const Route *route;
     Gateway *gateway;
+    Caller caller;
     Arena *arena;
     Str params[ROUTE_PARAMS_MAX]; /* decoded, in order of the pattern */
     void *query, *body;           /* the structs that the route's options fill */
@@ -49,6 +72,16 @@ struct Call {
  * each. Params are still encoded. */
 const Route *route_find(HttpMethod method, Str path, Str params[ROUTE_PARAMS_MAX],
                         unsigned *allowed);
+
+Caller caller_of(const App *app, const Request *request);
+/* LH_UNKNOWN_USER "no_key" and "wrong_key"; LH_DENIED "missing_scope" and "out_of_scope". */
+bool access_check(const App *app, const Route *route, const Caller *caller, Err *err);
+bool caller_is_whole(const Caller *caller, Err *err); /* bound to no profile */
+/* The same, and until access_leave this thread works within the profile of the caller's key. */
+bool access_enter(App *app, const Call *call, Err *err);
+void access_leave(void);
+unsigned route_scope(const Route *route); /* a KeyScope, or 0 */
+bool route_is_whole(const Route *route);
 
 int status_of(ErrKind kind);
 const char *status_title(int status);

@@ -92,7 +92,7 @@ static bool data_write(LanceTable *table, const BtreeRows *rows, Arena *arena,
     LanceSchema schema = {fields, COUNT(fields)};
     OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(BTREE_DATA_NAME), arena);
-    return lance_file_create(table_store(table), key, &schema, &writer, err) &&
+    return table_file_create(table, key, &schema, &writer, err) &&
            data_pages_write(writer, rows, err) && lance_file_finish(writer, size, NULL, err);
 }
 
@@ -151,7 +151,7 @@ static bool lookup_write(LanceTable *table, const BtreeRows *rows, Arena *arena,
     LanceSchema schema = {fields, COUNT(fields)};
     OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(BTREE_LOOKUP_NAME), arena);
-    return lance_file_create(table_store(table), key, &schema, &writer, err) &&
+    return table_file_create(table, key, &schema, &writer, err) &&
            lookup_fill(writer, rows, arena, size, err);
 }
 

@@ -18,12 +18,12 @@ uint32_t type_row_bytes(const LanceType *type) {
     return type->bits % 8 ? 0 : type->bits / 8 * type->dimension;
 }
 
-static bool is_bytes(const LanceType *type) {
+bool type_is_text(const LanceType *type) {
     return type->kind == LANCE_TEXT || type->kind == LANCE_BINARY;
 }
 
 bool builder_open(Builder *builder, const LanceType *type, size_t rows, Arena *arena, Err *err) {
-    uint64_t width = is_bytes(type) ? sizeof(uint64_t) : MAX(type_row_bytes(type), 1u);
+    uint64_t width = type_is_text(type) ? sizeof(uint64_t) : MAX(type_row_bytes(type), 1u);
     if (type->kind == LANCE_OTHER)
         return lance_unsupported(err, "values of type '%.*s' cannot be read here",
                                  SHOW(type->logical));
@@ -31,7 +31,7 @@ bool builder_open(Builder *builder, const LanceType *type, size_t rows, Arena *a
         return err_set(err, LH_TOO_BIG, "%zu rows of '%.*s' are more than %u bytes at once", rows,
                        SHOW(type->logical), LANCE_BUFFER_MAX);
     *builder = (Builder){.type = type, .arena = arena, .rows = rows};
-    if (is_bytes(type)) builder->offsets = arena_array(arena, uint64_t, rows + 1);
+    if (type_is_text(type)) builder->offsets = arena_array(arena, uint64_t, rows + 1);
     return true;
 }
 
@@ -102,6 +102,16 @@ void builder_text(Builder *builder, Bytes value) {
     builder->offsets[++builder->len] = builder->bytes_len;
 }
 
+void builder_texts(Builder *builder, const uint8_t *bytes, const uint64_t *offsets, size_t count) {
+    size_t size = (size_t)(offsets[count] - offsets[0]);
+    uint8_t *place = bytes_reserve(builder, size);
+    uint64_t *ends = builder->offsets + builder->len + 1;
+    if (size) memcpy(place, bytes, size);
+    for (size_t i = 0; i < count; i++) ends[i] = builder->bytes_len + (offsets[i + 1] - offsets[0]);
+    builder->bytes_len += size;
+    builder->len += count;
+}
+
 void builder_set_null(Builder *builder, size_t row) {
     if (!builder->validity) {
         size_t size = (builder->rows + 7) / 8;
@@ -144,7 +154,7 @@ void builder_copy(Builder *builder, const LanceColumn *from, size_t row) {
     const LanceType *type = builder->type;
     if (lance_is_null(from, row)) return builder_nulls(builder, 1);
     if (type->kind == LANCE_NULL) return builder_nulls(builder, 1);
-    if (is_bytes(type)) return builder_text(builder, bytes_of(lance_text(from, row)));
+    if (type_is_text(type)) return builder_text(builder, bytes_of(lance_text(from, row)));
     if (type->kind == LANCE_BOOL) return builder_bools(builder, 1, from->values, row);
     size_t width = type_row_bytes(type);
     uint64_t items = type->dimension;

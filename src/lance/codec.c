@@ -64,7 +64,8 @@ static bool plain_check(Bytes message, uint32_t kind, Err *err) {
 
 static bool bits_check(const Codec *codec, bool one, Err *err) {
     uint32_t bits = codec->bits;
-    bool word = bits == 8 || bits == 16 || bits == 32 || bits == 64;
+    bool offset = bits == 32 || bits == 64;
+    bool word = offset || (codec->kind != CODEC_VARIABLE && (bits == 8 || bits == 16));
     bool whole = bits % 8 == 0 && bits > 0 && bits <= LANCE_DIMENSION_MAX * 8;
     if (codec->kind == CODEC_FLAT ? whole || (one && bits == 1) : word) return true;
     return err_set(err, LH_CORRUPT, "%s of %u bits", codec_name(codec->kind), bits);

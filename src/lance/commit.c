@@ -2,6 +2,7 @@
 #include "lance/table.h"
 #include "lance/wire.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -176,7 +177,7 @@ bool lance_commit(LanceTable *table, const Change *change, Err *err) {
 }
 
 /* Overwrite of nothing by nothing is how a table begins. */
-void commit_first(const LanceSchema *schema, Text *out) {
+void commit_first(const LanceSchema *schema, const char *file_version, Text *out) {
     OWNED(text_close) Text fields = {0};
     OWNED(text_close) Text transaction = {0};
     char uuid[UUID_SIZE];
@@ -188,9 +189,8 @@ void commit_first(const LanceSchema *schema, Text *out) {
         field_encode(&fields, 1, &schema->fields[i]);
     }
     wire_end(&transaction, begun);
-    Manifest manifest = {.version = 1,
-                         .schema_raw = text_bytes(&fields),
-                         .committed_ms = clock_now_ms(),
-                         .file_version = "2.0"};
+    Manifest manifest = {
+        .version = 1, .schema_raw = text_bytes(&fields), .committed_ms = clock_now_ms()};
+    snprintf(manifest.file_version, sizeof manifest.file_version, "%s", file_version);
     lance_manifest_write(&manifest, text_bytes(&transaction), out);
 }

@@ -91,4 +91,4 @@ bool draft_touch(Draft *draft, const char *change, const Fragment *then, const F
                  Err *err);
 
 /* The bytes of version 1 of an empty table. */
-void commit_first(const LanceSchema *schema, Text *out);
+void commit_first(const LanceSchema *schema, const char *file_version, Text *out);

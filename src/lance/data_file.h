@@ -7,7 +7,7 @@
  *     C  global buffer table        buffers * {u64 position, u64 size}
  *     footer, 40 bytes              u64 A, B, C; u32 buffers, columns; u16 major, minor; "LANC"
  *
- * Source: the format's documents; 2.0 says 0.3 in its footer. Written in 2.0 only.
+ * Source: the format's documents; 2.0 says 0.3 in its footer.
  * Thread rule: an opened LanceFile is immutable; a LanceFileWriter belongs to one thread.
  * Internal to lance. */
 #pragma once
@@ -18,10 +18,10 @@
 
 /* Writing, in a stream: pages and buffers go out as they are added. */
 typedef struct LanceFileWriter LanceFileWriter;
-/* The schema is borrowed until the writer is closed; columns are its fields. The file becomes
- * durable by the version that names it: see Draft.after. */
-bool lance_file_create(Store *store, Str key, const LanceSchema *schema, LanceFileWriter **out,
-                       Err *err);
+/* In version 2.<minor>, 0 to 2. The schema is borrowed until the writer is closed; columns are its
+ * fields. The file becomes durable by the version that names it: see Draft.after. */
+bool lance_file_create(Store *store, Str key, uint32_t minor, const LanceSchema *schema,
+                       LanceFileWriter **out, Err *err);
 void lance_file_meta(LanceFileWriter *writer, Str name, Bytes value); /* of the schema; copied */
 /* `rows` more rows of one column as one page; 0 rows make no page. Columns are independent. */
 bool lance_file_page(LanceFileWriter *writer, size_t column, const LanceColumn *values, size_t rows,

@@ -215,9 +215,7 @@ static bool binary_decode(const Page *page, Bytes message, uint64_t from, size_t
         out->len = count;
         return true;
     }
-    for (size_t i = 0; i < count; i++)
-        builder_text(out,
-                     (Bytes){text.data + (ends[i] - ends[0]), (size_t)(ends[i + 1] - ends[i])});
+    builder_texts(out, text.data, ends, count);
     return true;
 }
 

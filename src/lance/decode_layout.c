@@ -6,9 +6,6 @@
 
 #include <string.h>
 
-enum { LAYOUT_MINIBLOCK = 1, LAYOUT_CONSTANT = 2, LAYOUT_FULLZIP = 3 };
-enum { LAYER_VALID = 1, LAYER_NULLABLE = 3 };
-
 static const char *const layout_names[] = {"nothing", "MiniBlock", "Constant",
                                            "FullZip", "Blob",      "Sparse"};
 
@@ -33,6 +30,10 @@ static bool level_at(const uint8_t *levels, size_t row) {
 
 static void texts_add(const Values *values, const uint8_t *levels, size_t from, size_t to,
                       Builder *out) {
+    if (!levels) {
+        const uint64_t *offsets = values->offsets + from;
+        return builder_texts(out, values->bytes + offsets[0], offsets, to - from);
+    }
     for (size_t i = from; i < to; i++) {
         if (level_at(levels, i))
             builder_nulls(out, 1);

@@ -20,22 +20,26 @@ static bool flat(uint64_t bits, Bytes data, size_t count, Values *out, Err *err)
     return true;
 }
 
-/* Offsets of 32 or 64 bits from `base` on, made 64 and checked. */
-static bool offsets_read(Bytes data, size_t at, uint32_t bits, size_t count, uint64_t base,
-                         uint64_t size, Arena *arena, const uint64_t **out, Err *err) {
+/* Offsets of 32 or 64 bits, made 64; they never go backwards, nor beyond `size`. */
+static bool offsets_read(Bytes data, size_t at, uint32_t bits, size_t count, uint64_t size,
+                         Arena *arena, const uint64_t **out, Err *err) {
     size_t width = bits / 8;
     if (count > CODEC_VALUES_MAX) return too_many(count, err);
     if (at > data.size || (data.size - at) / width < count + 1)
         return mismatch("a buffer of offsets", count, err);
     uint64_t *offsets = arena_array(arena, uint64_t, count + 1);
-    for (size_t i = 0; i <= count; i++) {
-        memcpy(&offsets[i], data.data + at + i * width, width);
-        if (offsets[i] < base || offsets[i] - base > size)
-            return mismatch("a buffer of offsets", count, err);
-        offsets[i] -= base;
-        if (i > 0 && offsets[i] < offsets[i - 1])
-            return mismatch("a buffer of offsets that go backwards", count, err);
+    const uint8_t *from = data.data + at;
+    uint64_t last = 0;
+    bool ordered = true;
+    for (size_t i = 0; i <= count; i++, from += width) {
+        uint32_t narrow;
+        memcpy(&narrow, from, sizeof narrow);
+        offsets[i] = narrow;
+        if (width == sizeof(uint64_t)) memcpy(&offsets[i], from, sizeof(uint64_t));
+        ordered &= offsets[i] >= last;
+        last = offsets[i];
     }
+    if (!ordered || last > size) return mismatch("a buffer of offsets", count, err);
     *out = offsets;
     return true;
 }
@@ -44,7 +48,7 @@ static bool offsets_read(Bytes data, size_t at, uint32_t bits, size_t count, uin
 static bool variable_chunk(uint32_t bits, Bytes data, size_t count, Arena *arena, Values *out,
                            Err *err) {
     *out = (Values){.count = count, .bytes = data.data};
-    return offsets_read(data, 0, bits, count, 0, data.size, arena, &out->offsets, err);
+    return offsets_read(data, 0, bits, count, data.size, arena, &out->offsets, err);
 }
 
 /* In a block: u32 32, u32 start, or the same of u64; offsets from the data at `start`. */
@@ -58,8 +62,7 @@ static bool variable_block(uint32_t bits, Bytes data, size_t count, Arena *arena
     if (said != bits || start > data.size) return mismatch("a block of texts", count, err);
     *out = (Values){.count = count, .bytes = data.data + start};
     Bytes head = {data.data, (size_t)start};
-    return offsets_read(head, 2 * width, bits, count, 0, data.size - start, arena, &out->offsets,
-                        err);
+    return offsets_read(head, 2 * width, bits, count, data.size - start, arena, &out->offsets, err);
 }
 
 static bool fsst_values(const Codec *codec, Arena *arena, Values *values, Err *err) {

@@ -13,8 +13,6 @@
 #define METADATA_MAX (256u << 20)
 #define PAGE_BYTES_MIN 30 /* of its metadata: the name of its encoding alone is longer */
 #define FIELD_BYTES_MIN 8
-#define ARRAY_URL "/lance.encodings.ArrayEncoding"
-#define LAYOUT_URL "/lance.encodings21.PageLayout"
 
 typedef struct ColumnPages {
     Page *pages;

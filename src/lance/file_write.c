@@ -8,7 +8,6 @@
 
 #define BUFFER_ALIGNMENT 64
 #define COLUMN_ENCODING STR("/lance.encodings.ColumnEncoding")
-#define ARRAY_ENCODING STR("/lance.encodings.ArrayEncoding")
 
 typedef struct Place {
     uint64_t offset, size;
@@ -22,6 +21,7 @@ typedef struct ColumnDraft {
 struct LanceFileWriter {
     ObjectWriter *object;
     const LanceSchema *schema;
+    uint32_t minor; /* of its version */
     ColumnDraft *columns;
     Text metadata; /* of the schema, encoded */
     Place *buffers;
@@ -30,11 +30,12 @@ struct LanceFileWriter {
     Arena arena;
 };
 
-bool lance_file_create(Store *store, Str key, const LanceSchema *schema, LanceFileWriter **out,
-                       Err *err) {
+bool lance_file_create(Store *store, Str key, uint32_t minor, const LanceSchema *schema,
+                       LanceFileWriter **out, Err *err) {
     OWNED(lance_file_discard) LanceFileWriter *writer = calloc(1, sizeof *writer);
     if (!writer) abort();
     writer->schema = schema;
+    writer->minor = minor;
     writer->columns = arena_array(&writer->arena, ColumnDraft, schema->len);
     if (schema->len > LANCE_COLUMNS_MAX)
         return err_set(err, LH_TOO_BIG, "a table has at most %d columns, not %zu",
@@ -96,7 +97,8 @@ static void page_describe(ColumnDraft *column, const PageOut *page, const Place 
     for (size_t i = 0; i < page->buffer_count; i++) numbers[i] = places[i].size;
     wire_put_packed(out, 2, numbers, page->buffer_count);
     wire_put(out, 3, rows);
-    put_encoding(out, 4, ARRAY_ENCODING, text_bytes(&page->encoding));
+    put_encoding(out, 4, page->minor ? STR(LAYOUT_URL) : STR(ARRAY_URL),
+                 text_bytes(&page->encoding));
     wire_put_nonzero(out, 5, column->rows); /* the number of its first row */
     wire_end(out, begun);
 }
@@ -114,7 +116,7 @@ static bool page_put(LanceFileWriter *writer, ColumnDraft *column, const PageOut
 bool lance_file_page(LanceFileWriter *writer, size_t column, const LanceColumn *values, size_t rows,
                      Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    PageOut page = {0};
+    PageOut page = {.minor = writer->minor};
     const LanceField *field = &writer->schema->fields[column];
     if (rows == 0) return true;
     bool ok = page_encode(&field->type, values, rows, &arena, &page, err) &&
@@ -171,7 +173,7 @@ static void tail_encode(LanceFileWriter *writer, Place descriptor, uint64_t begi
     put_u64(out, buffer_table);
     put_u32(out, (uint32_t)writer->buffer_count + 1);
     put_u32(out, (uint32_t)count);
-    put_u32(out, 3u << 16); /* u16 major 0, u16 minor 3: how 2.0 spells itself here */
+    put_u32(out, writer->minor ? writer->minor << 16 | 2 : 3u << 16); /* 2.0 says 0.3 here */
     text_add(out, STR("LANC"));
 }
 

@@ -14,15 +14,11 @@ struct FragmentWriter {
     const LanceSchema *schema; /* the snapshot's, or the caller's */
     LanceFileWriter *file;
     char name[NAME_SIZE];
+    uint32_t minor; /* of its file's version, which is the table's */
     uint64_t rows;
 };
 
-static bool schema_check(const Manifest *manifest, const LanceSchema *schema, Err *err) {
-    if (!str_is(STR("2.0"), manifest->file_version))
-        return lance_unsupported(err,
-                                 "the table's data files are of version %s; rows are written "
-                                 "in 2.0 only",
-                                 manifest->file_version);
+static bool schema_check(const LanceSchema *schema, Err *err) {
     for (size_t i = 0; i < schema->len; i++)
         if (schema->fields[i].type.kind == LANCE_OTHER)
             return lance_unsupported(err, "column '%.*s' has the type '%.*s', which is not written",
@@ -42,10 +38,12 @@ bool fragment_writer_open(LanceTable *table, const LanceSchema *schema, Fragment
     writer->schema = schema ? schema : &manifest->schema;
     snprintf(writer->name, sizeof writer->name, "%016llx%016llx.lance",
              (unsigned long long)random_u64(), (unsigned long long)random_u64());
-    if (!manifest_check_writable(manifest, err) || !schema_check(manifest, writer->schema, err))
+    if (!manifest_check_writable(manifest, err) || !schema_check(writer->schema, err) ||
+        !file_version_read(manifest->file_version, &writer->minor, err))
         return false;
     Str key = data_key(table_path(table), str_from(writer->name), &arena);
-    if (!lance_file_create(table_store(table), key, writer->schema, &writer->file, err))
+    if (!lance_file_create(table_store(table), key, writer->minor, writer->schema, &writer->file,
+                           err))
         return false;
     *out = TAKE(writer);
     return true;
@@ -83,8 +81,10 @@ bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *er
 bool fragment_writer_finish(FragmentWriter *writer, Arena *arena, Fragment *out, Err *err) {
     const LanceSchema *schema = writer->schema;
     LanceDataFile *file = arena_new(arena, LanceDataFile);
-    *file = (LanceDataFile){
-        .path = arena_copy(arena, str_from(writer->name)), .field_count = schema->len, .major = 2};
+    *file = (LanceDataFile){.path = arena_copy(arena, str_from(writer->name)),
+                            .field_count = schema->len,
+                            .major = 2,
+                            .minor = writer->minor};
     file->fields = arena_array(arena, int32_t, schema->len);
     file->columns = arena_array(arena, int32_t, schema->len);
     for (size_t i = 0; i < schema->len; i++) {

@@ -5,8 +5,8 @@
 #include "lance/table.h"
 
 typedef struct FragmentWriter FragmentWriter;
-/* Of the table's columns (schema NULL), or of others, which live until it is closed. LH_IMPOSSIBLE
- * when the table's files are of a version that is not written, or a column's type is not. */
+/* Of the table's columns (schema NULL), or of others, which live until it is closed; in the file
+ * version of the table. LH_IMPOSSIBLE when a column's type is not written. */
 bool fragment_writer_open(LanceTable *table, const LanceSchema *schema, FragmentWriter **out,
                           Err *err);
 /* One page a column. LH_INVALID when the batch does not fit the schema. */

@@ -53,7 +53,7 @@ static bool index_file_write(LanceTable *table, const IvfModel *model, Arena *ar
     LanceSchema schema = {&marker, 1};
     OWNED(lance_file_discard) LanceFileWriter *writer = NULL; /* closed before its schema goes */
     Str key = index_key(table_path(table), index->uuid, STR(IVF_INDEX_NAME), arena);
-    return lance_file_create(table_store(table), key, &schema, &writer, err) &&
+    return table_file_create(table, key, &schema, &writer, err) &&
            index_file_fill(writer, model, arena, size, err);
 }
 
@@ -150,7 +150,7 @@ static bool auxiliary_file_write(LanceTable *table, const IvfModel *model, const
     Str key = index_key(table_path(table), index->uuid, STR(IVF_AUXILIARY_NAME), arena);
     Sorted sorted = sort_by_partition(model, codes, arena);
     uint32_t words;
-    if (!lance_file_create(table_store(table), key, &schema, &writer, err) ||
+    if (!table_file_create(table, key, &schema, &writer, err) ||
         !pages_write(writer, model, codes, &sorted, err) ||
         !buffers_write(writer, model, &sorted, arena, &words, err))
         return false;

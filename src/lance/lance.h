@@ -4,9 +4,10 @@
  *
  * A table lives below a key prefix of a Store. Whoever creates the next manifest has made the next
  * version; a loser looks at what won, and either goes on from it or fails with LH_CONFLICT (code
- * "lance_conflict"), when the change no longer means the same. Data is written in file version 2.0;
- * 2.0, 2.1 and 2.2 are read. What is not understood (flags, encodings, nested columns) is refused
- * by name, never misread: LH_IMPOSSIBLE, code "lance_unsupported". Damaged files are LH_CORRUPT.
+ * "lance_conflict"), when the change no longer means the same. Data files are of version 2.0, 2.1
+ * or 2.2, one for the whole table, settled when it is created. What is not understood (flags,
+ * encodings, nested columns) is refused by name, never misread: LH_IMPOSSIBLE, code
+ * "lance_unsupported". Damaged files are LH_CORRUPT.
  *
  * Rows are named by address: fragment id << 32 | offset in the fragment. An address holds until
  * the row is deleted or updated, or its fragment compacted.
@@ -85,6 +86,11 @@ typedef struct LanceTable LanceTable;
 /* `path` is a key prefix without a slash at its end: "vectors/cv/docs.lance". Field ids are given
  * here. LH_CONFLICT "table_exists". The table is empty and at version 1. */
 bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable **out, Err *err);
+/* The same with data files of another version than "2.0": "2.1", or "2.2", LanceDB's own default;
+ * LH_IMPOSSIBLE for any other. Both are for tables whose readers want them; 2.0 is the quickest
+ * here. */
+bool lance_create_in(Store *store, Str path, const char *file_version, const LanceSchema *schema,
+                     LanceTable **out, Err *err);
 /* version 0: the latest. LH_MISSING "table_not_found", "version_not_found". */
 bool lance_open(Store *store, Str path, uint64_t version, LanceTable **out, Err *err);
 void lance_close(LanceTable **table);

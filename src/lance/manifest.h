@@ -95,6 +95,8 @@ void lance_manifest_write(const Manifest *manifest, Bytes transaction, Text *out
 /* LH_IMPOSSIBLE names the flag, base path, branch or file version that stands against it. */
 bool manifest_check_readable(const Manifest *manifest, Err *err);
 bool manifest_check_writable(const Manifest *manifest, Err *err);
+/* *minor: 0 to 2. LH_IMPOSSIBLE for a version that is not "2.0", "2.1" or "2.2". */
+bool file_version_read(const char *version, uint32_t *minor, Err *err);
 uint64_t manifest_rows(const Manifest *manifest);
 const Fragment *manifest_fragment(const Manifest *manifest, uint64_t id); /* NULL: none */
 const LanceField *manifest_field(const Manifest *manifest, Str name);     /* NULL: none */

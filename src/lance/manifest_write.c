@@ -39,9 +39,12 @@ static bool flags_check(uint64_t flags, uint64_t known, const char *who, Err *er
                              who, name, (unsigned long long)lowest);
 }
 
-static bool file_version_known(const char *version) {
-    Str text = str_from(version);
-    return str_is(text, "2.0") || str_is(text, "2.1") || str_is(text, "2.2");
+bool file_version_read(const char *version, uint32_t *minor, Err *err) {
+    static const char *const known[] = {"2.0", "2.1", "2.2"};
+    for (uint32_t i = 0; i < COUNT(known); i++)
+        if (str_is(str_from(version), known[i])) return *minor = i, true;
+    return lance_unsupported(err, "data files of version '%s' are not known here, 2.0 to 2.2 are",
+                             version);
 }
 
 bool manifest_check_readable(const Manifest *manifest, Err *err) {
@@ -51,12 +54,7 @@ bool manifest_check_readable(const Manifest *manifest, Err *err) {
     if (manifest->branch.len > 0)
         return lance_unsupported(err, "the version belongs to the branch '%.*s'",
                                  SHOW(manifest->branch));
-    if (!file_version_known(manifest->file_version))
-        return lance_unsupported(err,
-                                 "the table's data files are of version '%s'; 2.0 to 2.2 are "
-                                 "read here",
-                                 manifest->file_version);
-    return true;
+    return file_version_read(manifest->file_version, &(uint32_t){0}, err);
 }
 
 bool manifest_check_writable(const Manifest *manifest, Err *err) {

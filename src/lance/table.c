@@ -73,6 +73,14 @@ void table_release_file(LanceTable *table, LanceFile **file) {
     *file = NULL;
 }
 
+bool table_file_create(LanceTable *table, Str key, const LanceSchema *schema, LanceFileWriter **out,
+                       Err *err) {
+    OWNED(snapshot_release) Snapshot *snapshot = table_snapshot(table);
+    uint32_t minor;
+    return file_version_read(snapshot_manifest(snapshot)->file_version, &minor, err) &&
+           lance_file_create(table->store, key, minor, schema, out, err);
+}
+
 Store *table_store(const LanceTable *table) {
     return table->store;
 }
@@ -259,18 +267,24 @@ bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Er
 }
 
 bool lance_create(Store *store, Str path, const LanceSchema *schema, LanceTable **out, Err *err) {
+    return lance_create_in(store, path, "2.0", schema, out, err);
+}
+
+bool lance_create_in(Store *store, Str path, const char *file_version, const LanceSchema *schema,
+                     LanceTable **out, Err *err) {
     OWNED(lance_close) LanceTable *table = NULL;
     OWNED(arena_close) Arena arena = {0};
     OWNED(text_close) Text bytes = {0};
     LanceSchema numbered;
     uint64_t latest;
     Err missing = {0};
-    if (!schema_number(schema, &arena, &numbered, err) || !table_new(store, path, &table, err))
+    if (!file_version_read(file_version, &(uint32_t){0}, err) ||
+        !schema_number(schema, &arena, &numbered, err) || !table_new(store, path, &table, err))
         return false;
     bool exists = table_find_latest(table, &latest, &missing);
     if (!exists && missing.kind != LH_MISSING) return *err = missing, false;
     if (!exists) {
-        commit_first(&numbered, &bytes);
+        commit_first(&numbered, file_version, &bytes);
         exists = !table_create_manifest(table, 1, text_bytes(&bytes), (Keys){0}, err);
         if (exists && err->kind != LH_PRECONDITION) return false;
     }

@@ -30,6 +30,9 @@ size_t snapshot_find(const Snapshot *snapshot, uint64_t fragment_id); /* SIZE_MA
 bool table_field_file(LanceTable *table, const Fragment *fragment, int32_t field_id,
                       LanceFile **file, size_t *column, Err *err);
 void table_release_file(LanceTable *table, LanceFile **file);
+/* lance_file_create in the file version of the table's data. */
+bool table_file_create(LanceTable *table, Str key, const LanceSchema *schema, LanceFileWriter **out,
+                       Err *err);
 
 Store *table_store(const LanceTable *table);
 Str table_path(const LanceTable *table);

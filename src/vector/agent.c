@@ -101,7 +101,9 @@ static void on_event(void *context, const CatalogEvent *event) {
     if (!agent->options.enabled || event->kind == DATASET_DROPPED) return;
     indexes_of_dataset(agent->indexes, event->dataset, &arena, &names, &count);
     for (size_t i = 0; i < count; i++) {
-        if (!queue_add(agent, names[i]) || !event->enqueued) continue;
+        if (!queue_add(agent, names[i]) || !event->enqueued ||
+            !index_is_known(agent->indexes, names[i]))
+            continue;
         if (event->enqueued->len) text_add_byte(event->enqueued, ',');
         json_escape(event->enqueued, names[i]);
     }

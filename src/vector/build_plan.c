@@ -1,5 +1,6 @@
 /* What an index is asked to be, checked against the dataset, the bucket and the model. */
 #include "vector/build.h"
+#include "vector/profile.h"
 
 #include "lance/lance.h"
 
@@ -116,7 +117,7 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
     const Json none = {.kind = JSON_OBJECT};
     if (!options_read(chunk_options, spec->chunk ? spec->chunk : &none, &b->meta.chunk, err))
         return err_while(err, "chunk");
-    if (!name_check(spec->index, err)) return false;
+    if (!name_check(spec->index, err) || !profile_bound_admits(&b->meta, err)) return false;
     if (!catalog_load(b->indexes->catalog, spec->dataset, 0, &b->table, err)) return false;
     if (!choose_id_column(b, spec->id_column, err) || !check_columns(b, err) ||
         !pii_check(b, spec, err))

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define STARTS 4                  /* entry points to walk on from */
+#define BATCH (2 * GRAPH_M_MAX)   /* nodes scored at once at most */
 #define SPOT_EXPANDED 0x80000000u /* nodes are below GRAPH_ROWS_MAX, which leaves the bit free */
 
 typedef struct Spot {
@@ -54,6 +56,8 @@ struct GraphScratch {
 /* Makes everything ready for a query of this graph. */
 void scratch_set(GraphScratch *scratch, const Graph *graph, const float *vector);
 void beam_set(Beam *beam, size_t cap); /* empty, with room for cap */
+/* The best entry points by their signs, best first; returns how many. */
+size_t graph_starts(const Graph *graph, const GraphScratch *scratch, uint32_t starts[STARTS]);
 /* The k best of these by their vectors, read from the best estimate on until none can win. */
 size_t graph_rerank(const Graph *graph, const float *vector, const CodeQuery *query,
                     const Beam *beam, size_t k, Hit *hits);

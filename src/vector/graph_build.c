@@ -163,6 +163,24 @@ static void add_entry(GraphParts *parts, uint32_t node) {
     parts->entries[parts->entry_count++] = node;
 }
 
+static size_t centroid_of(const Builder *b, uint32_t node) {
+    const uint8_t *record = b->parts->records + node * code_record_size(b->padded);
+    return code_factors(record, b->padded)->centroid;
+}
+
+/* By centroid, by counting sort: a search passes over those of the nearest centroids alone. */
+static void order_entries(Builder *b) {
+    GraphParts *parts = b->parts;
+    size_t next[CODE_CENTROIDS + 1] = {0};
+    uint32_t *ordered = room(parts->entry_count, sizeof *ordered);
+    for (size_t i = 0; i < parts->entry_count; i++) next[centroid_of(b, parts->entries[i]) + 1]++;
+    for (size_t c = 0; c < CODE_CENTROIDS; c++) next[c + 1] += next[c];
+    for (size_t i = 0; i < parts->entry_count; i++)
+        ordered[next[centroid_of(b, parts->entries[i])]++] = parts->entries[i];
+    free(parts->entries);
+    parts->entries = ordered;
+}
+
 /* Nodes are in the order of leaves, so that evenly spread ones are from everywhere. */
 static void choose_entries(Builder *b) {
     Reach r = {.parts = b->parts,
@@ -201,6 +219,7 @@ static bool build_steps(Builder *b) {
     }
     order_parts(b, links);
     choose_entries(b);
+    order_entries(b);
     return true;
 }
 
@@ -218,7 +237,7 @@ bool graph_build(const GraphBuild *build, GraphParts *out, Err *err) {
 }
 
 Graph graph_of(const GraphParts *parts, const Vectors *vectors) {
-    return (Graph){.vectors = *vectors,
+    Graph graph = {.vectors = *vectors,
                    .model = &parts->model,
                    .rows = parts->rows,
                    .links = parts->links,
@@ -227,6 +246,8 @@ Graph graph_of(const GraphParts *parts, const Vectors *vectors) {
                    .fine = parts->fine,
                    .degree = parts->degree,
                    .entry_count = parts->entry_count};
+    graph_group_entries(&graph);
+    return graph;
 }
 
 int64_t graph_build_bytes(size_t count, size_t dimensions, int m, int ef_construction) {

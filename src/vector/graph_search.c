@@ -13,9 +13,7 @@
 #include <stdlib.h>
 
 #define SIGMA 1       /* standard errors that an estimate by signs is given */
-#define STARTS 4      /* entry points to walk on from */
 #define WALK_NODES 24 /* scored for each place in the beam, about */
-#define BATCH (2 * GRAPH_M_MAX)
 
 typedef struct Walk {
     const Graph *graph;
@@ -33,21 +31,35 @@ static void prefetch(const void *memory, size_t size) {
     for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const char *)memory + i);
 }
 
-static bool seen(const GraphScratch *s, uint32_t node) {
-    return s->seen[node / 64] >> (node % 64) & 1;
+/* The node counts as seen from now on. Returns whether it did not. */
+static bool see(GraphScratch *s, uint32_t node) {
+    uint64_t word = s->seen[node / 64], bit = (uint64_t)1 << (node % 64);
+    s->seen[node / 64] = word | bit;
+    return !(word & bit);
 }
 
-/* The node counts as seen from now on. */
-static void see(GraphScratch *s, uint32_t node) {
-    s->seen[node / 64] |= (uint64_t)1 << (node % 64);
-    s->touched[s->touched_count++] = node;
+static void touched_add(GraphScratch *s, const uint32_t *nodes, size_t count) {
+    if (s->touched_count + count > s->touched_cap) {
+        s->touched_cap = (s->touched_count + count) * 2;
+        s->touched = realloc(s->touched, s->touched_cap * sizeof *s->touched);
+        if (!s->touched) abort();
+    }
+    memcpy(s->touched + s->touched_count, nodes, count * sizeof *nodes);
+    s->touched_count += count;
 }
 
-static void touched_reserve(GraphScratch *s, size_t more) {
-    if (s->touched_count + more <= s->touched_cap) return;
-    s->touched_cap = (s->touched_count + more) * 2;
-    s->touched = realloc(s->touched, s->touched_cap * sizeof *s->touched);
-    if (!s->touched) abort();
+/* Those of the nodes that were not seen before; returns how many. Which these are follows no
+ * pattern: no branches. */
+static size_t see_all(const Walk *w, const uint32_t *nodes, size_t count, uint32_t *fresh) {
+    GraphScratch *s = w->scratch;
+    size_t fresh_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (nodes[i] >= w->graph->vectors.count) continue;
+        fresh[fresh_count] = nodes[i];
+        fresh_count += see(s, nodes[i]);
+    }
+    touched_add(s, fresh, fresh_count);
+    return fresh_count;
 }
 
 static bool may_answer(const Walk *w, uint32_t node) {
@@ -55,8 +67,9 @@ static bool may_answer(const Walk *w, uint32_t node) {
     return row < w->graph->vectors.count && rowset_has(w->allowed, row);
 }
 
-/* Scores by signs; nodes[] keeps those that may beat `worst`. Returns how many. */
-static size_t sift(const Walk *w, uint32_t *nodes, size_t count, float worst) {
+/* Scores by signs; nodes[] keeps those that may beat `worst`, most[] what each may score. Returns
+ * how many. What is kept follows no pattern: a branch on it would cost more than the score. */
+static size_t sift(const Walk *w, uint32_t *nodes, size_t count, float worst, float *most) {
     const GraphScratch *s = w->scratch;
     size_t padded = s->padded, kept = 0;
     uint32_t sums[BATCH];
@@ -65,11 +78,12 @@ static size_t sift(const Walk *w, uint32_t *nodes, size_t count, float worst) {
     for (size_t i = 0; i < count; i++) {
         CodeFactors f = *code_factors(record_of(w, nodes[i]), padded);
         f.centroid %= CODE_CENTROIDS; /* the file may say anything */
-        if (code_estimate(&s->query, &f, sums[i]) + SIGMA * code_error(&s->query, &f) <= worst)
-            continue;
-        prefetch(w->graph->fine + nodes[i] * w->fine_size, w->fine_size);
-        nodes[kept++] = nodes[i];
+        most[kept] = code_estimate(&s->query, &f, sums[i]) + SIGMA * code_error(&s->query, &f);
+        nodes[kept] = nodes[i];
+        kept += most[kept] > worst;
     }
+    for (size_t i = 0; i < kept; i++)
+        prefetch(w->graph->fine + nodes[i] * w->fine_size, w->fine_size);
     return kept;
 }
 
@@ -82,13 +96,19 @@ static float fine_score(const Walk *w, uint32_t node) {
     return code_fine_estimate(&s->query, &f, product);
 }
 
+/* What a node must beat to be of use. */
+static float walk_worst(const Walk *w) {
+    float worst = beam_worst(&w->scratch->beam);
+    return w->allowed ? MIN(worst, beam_worst(&w->scratch->found)) : worst;
+}
+
 /* Scores nodes and puts them where they belong. */
 static void walk_visit(Walk *w, uint32_t *nodes, size_t count) {
     GraphScratch *s = w->scratch;
-    float worst = beam_worst(&s->beam);
-    if (w->allowed) worst = MIN(worst, beam_worst(&s->found));
-    count = sift(w, nodes, count, worst);
+    float most[BATCH];
+    count = sift(w, nodes, count, walk_worst(w), most);
     for (size_t i = 0; i < count; i++) {
+        if (most[i] <= walk_worst(w)) continue; /* which has risen since */
         Spot spot = {fine_score(w, nodes[i]), nodes[i]};
         size_t at = beam_add(&s->beam, spot);
         if (at < s->beam.cap) {
@@ -108,60 +128,15 @@ static void look_ahead(const Walk *w) {
     if (next == beam->count) return;
     const uint32_t *links = w->graph->links + beam->spots[next].node * w->graph->degree;
     for (size_t i = 0; i < w->graph->degree && links[i] < w->graph->vectors.count; i++)
-        if (!seen(w->scratch, links[i])) prefetch(record_of(w, links[i]), w->record_size);
-}
-
-static void walk_expand(Walk *w, uint32_t node) {
-    const Graph *graph = w->graph;
-    const uint32_t *links = graph->links + node * graph->degree;
-    uint32_t nodes[BATCH];
-    size_t count = 0;
-    touched_reserve(w->scratch, graph->degree);
-    for (size_t i = 0; i < graph->degree; i++) {
-        uint32_t link = links[i];
-        if (link >= graph->vectors.count) continue;
-        if (seen(w->scratch, link)) continue;
-        see(w->scratch, link);
-        prefetch(record_of(w, link), w->record_size);
-        nodes[count++] = link;
-    }
-    look_ahead(w);
-    walk_visit(w, nodes, count);
-}
-
-/* The best few entry points by their signs. */
-static size_t best_entries(const Walk *w, uint32_t starts[STARTS]) {
-    const GraphScratch *s = w->scratch;
-    const Graph *graph = w->graph;
-    uint32_t nodes[BATCH], sums[BATCH];
-    Spot spots[STARTS + 1];
-    Beam best = {.spots = spots, .cap = STARTS};
-    for (size_t at = 0; at < graph->entry_count;) {
-        size_t count = 0;
-        for (; at < graph->entry_count && count < BATCH; at++)
-            if (graph->entries[at] < graph->vectors.count) nodes[count++] = graph->entries[at];
-        kernels()->bit_sums(graph->records, w->record_size, nodes, count, s->query.planes,
-                            s->padded / 64, sums);
-        for (size_t i = 0; i < count; i++) {
-            CodeFactors f = *code_factors(record_of(w, nodes[i]), s->padded);
-            f.centroid %= CODE_CENTROIDS;
-            beam_add(&best, (Spot){code_estimate(&s->query, &f, sums[i]), nodes[i]});
-        }
-    }
-    for (size_t i = 0; i < best.count; i++) starts[i] = spots[i].node;
-    return best.count;
+        prefetch(record_of(w, links[i]), w->record_size);
 }
 
 static void walk_visit_unseen(Walk *w, const uint32_t *nodes, size_t count) {
     uint32_t fresh[BATCH];
-    size_t fresh_count = 0;
-    touched_reserve(w->scratch, count);
-    for (size_t i = 0; i < count; i++) {
-        if (nodes[i] >= w->graph->vectors.count || seen(w->scratch, nodes[i])) continue;
-        see(w->scratch, nodes[i]);
-        fresh[fresh_count++] = nodes[i];
-    }
-    walk_visit(w, fresh, fresh_count);
+    count = see_all(w, nodes, count, fresh);
+    for (size_t i = 0; i < count; i++) prefetch(record_of(w, fresh[i]), w->record_size);
+    look_ahead(w);
+    walk_visit(w, fresh, count);
 }
 
 static void walk_on(Walk *w) {
@@ -170,7 +145,7 @@ static void walk_on(Walk *w) {
         uint32_t node = beam->spots[w->next].node;
         if (!(node & SPOT_EXPANDED)) {
             beam->spots[w->next].node |= SPOT_EXPANDED;
-            walk_expand(w, node);
+            walk_visit_unseen(w, w->graph->links + node * w->graph->degree, w->graph->degree);
         } else {
             w->next++;
         }
@@ -181,7 +156,7 @@ static void walk_on(Walk *w) {
 static void walk(Walk *w) {
     const Graph *graph = w->graph;
     uint32_t starts[STARTS];
-    walk_visit_unseen(w, starts, best_entries(w, starts));
+    walk_visit_unseen(w, starts, graph_starts(graph, w->scratch, starts));
     walk_on(w);
     if (w->scratch->beam.count == w->scratch->beam.cap) return;
     for (size_t at = 0; at < graph->entry_count; at += BATCH)
@@ -193,12 +168,13 @@ static void walk(Walk *w) {
 static void pass_over(Walk *w) {
     GraphScratch *s = w->scratch;
     uint32_t nodes[64];
+    float most[64];
     s->found.count = 0;
     for (size_t from = 0; from < w->graph->vectors.count; from += 64) {
         size_t to = MIN(from + 64, w->graph->vectors.count), count = 0;
         for (size_t node = from; node < to; node++)
             if (may_answer(w, (uint32_t)node)) nodes[count++] = (uint32_t)node;
-        count = sift(w, nodes, count, beam_worst(&s->found));
+        count = sift(w, nodes, count, beam_worst(&s->found), most);
         for (size_t i = 0; i < count; i++)
             beam_add(&s->found, (Spot){fine_score(w, nodes[i]), nodes[i]});
     }

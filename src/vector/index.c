@@ -8,17 +8,22 @@ Metric metric_of(Str name) {
     return str_is(name, "l2") ? METRIC_L2 : str_is(name, "dot") ? METRIC_DOT : METRIC_COSINE;
 }
 
+/* Four sums, because each addition waits for the one before it. */
 static double norm2(const float *vector, size_t dimensions) {
-    double sum = 0;
-    for (size_t i = 0; i < dimensions; i++) sum += (double)vector[i] * vector[i];
-    return sum;
+    double sums[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= dimensions; i += 4)
+        for (size_t j = 0; j < 4; j++) sums[j] += (double)vector[i + j] * vector[i + j];
+    for (; i < dimensions; i++) sums[0] += (double)vector[i] * vector[i];
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 void metric_prepare(Metric metric, float *vector, size_t dimensions) {
     if (metric != METRIC_COSINE) return;
     double length = sqrt(norm2(vector, dimensions));
     if (length <= 0) return;
-    for (size_t i = 0; i < dimensions; i++) vector[i] = (float)(vector[i] / length);
+    double inverse = 1 / length;
+    for (size_t i = 0; i < dimensions; i++) vector[i] = (float)(vector[i] * inverse);
 }
 
 double metric_score(Metric metric, float similarity, const float *query, const float *vector,

@@ -192,7 +192,7 @@ Vectors index_file_vectors(const IndexFile *file) {
 }
 
 Graph index_file_graph(const IndexFile *file) {
-    return (Graph){.vectors = index_file_vectors(file),
+    Graph graph = {.vectors = index_file_vectors(file),
                    .model = &file->model,
                    .rows = section_data(file, SECTION_ROWS),
                    .links = section_data(file, SECTION_LINKS),
@@ -201,6 +201,8 @@ Graph index_file_graph(const IndexFile *file) {
                    .fine = section_data(file, SECTION_FINE),
                    .degree = file->header->degree,
                    .entry_count = file->header->sections[SECTION_ENTRIES].size / sizeof(uint32_t)};
+    graph_group_entries(&graph);
+    return graph;
 }
 
 static Str row_text(const IndexFile *file, IndexSection ends, IndexSection texts, size_t row) {

@@ -2,6 +2,7 @@
  * vectors/<index>/meta.json and kept behind a read-write lock. */
 #include "vector/indexes.h"
 #include "vector/index_lance.h"
+#include "vector/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,8 +151,11 @@ static size_t entry_place(const Indexes *indexes, Str name, bool *found) {
 
 static bool not_found(const Indexes *indexes, Str name, Err *err) {
     const IndexEntry *near = NULL;
+    Err ignored;
     for (size_t i = 0; i < indexes->entry_count; i++)
-        if (str_distance(indexes->entries[i]->meta.index, name) <= 2) near = indexes->entries[i];
+        if (str_distance(indexes->entries[i]->meta.index, name) <= 2 &&
+            profile_bound_admits(&indexes->entries[i]->meta, &ignored))
+            near = indexes->entries[i];
     int len = (int)MIN(name.len, INDEX_NAME_MAX);
     if (near)
         return err_code(err, LH_MISSING, "index_not_found",
@@ -164,14 +168,14 @@ bool indexes_find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
     bool found;
     pthread_rwlock_rdlock(&indexes->lock);
     size_t at = entry_place(indexes, name, &found);
-    if (found) {
+    bool ok = found ? profile_bound_admits(&indexes->entries[at]->meta, err)
+                    : not_found(indexes, name, err);
+    if (ok) {
         *out = indexes->entries[at];
         atomic_fetch_add(&(*out)->holders, 1);
-    } else {
-        not_found(indexes, name, err);
     }
     pthread_rwlock_unlock(&indexes->lock);
-    return found;
+    return ok;
 }
 
 bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err) {
@@ -569,10 +573,23 @@ IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count) {
     return all;
 }
 
+IndexEntry **indexes_hold_admitted(Indexes *indexes, Arena *arena, size_t *count) {
+    size_t kept = 0, total;
+    IndexEntry **all = indexes_hold_all(indexes, arena, &total);
+    Err ignored;
+    for (size_t i = 0; i < total; i++)
+        if (profile_bound_admits(&all[i]->meta, &ignored))
+            all[kept++] = all[i];
+        else
+            index_entry_release(&all[i]);
+    *count = kept;
+    return all;
+}
+
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     size_t count;
-    IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
+    IndexEntry **all = indexes_hold_admitted(indexes, &arena, &count);
     (void)err;
     jw_array(w);
     for (size_t i = 0; i < count; i++) {
@@ -614,6 +631,12 @@ void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names
             (*names)[(*count)++] = arena_copy(arena, all[i]->meta.index);
         index_entry_release(&all[i]);
     }
+}
+
+bool index_is_known(Indexes *indexes, Str name) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    Err ignored;
+    return indexes_find_any(indexes, name, &entry, &ignored);
 }
 
 void indexes_counts(Indexes *indexes, VectorCounts *out) {

@@ -90,8 +90,8 @@ struct Indexes {
 /* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta);
 void index_entry_release(IndexEntry **entry);
-/* Held until index_entry_release. LH_MISSING "index_not_found" with a hint; a broken index answers
- * why it is. */
+/* Held until index_entry_release. LH_MISSING "index_not_found" with a hint; LH_DENIED
+ * "out_of_scope" by profile_enter; a broken index answers why it is. */
 bool indexes_find(Indexes *indexes, Str name, IndexEntry **out, Err *err);
 /* The same, a broken one as well. */
 bool indexes_find_any(Indexes *indexes, Str name, IndexEntry **out, Err *err);
@@ -117,8 +117,9 @@ bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, Ind
 /* follow.c. Opens the build that another server published meanwhile, if any. Before a change of an
  * index that is held, so that the change is made to what is in force. */
 bool indexes_follow(Indexes *indexes, Str name, Err *err);
-/* All entries, held. The caller releases each. */
+/* All entries, held, or those that who asks may know of. The caller releases each. */
 IndexEntry **indexes_hold_all(Indexes *indexes, Arena *arena, size_t *count);
+IndexEntry **indexes_hold_admitted(Indexes *indexes, Arena *arena, size_t *count);
 /* Takes an entry once it has every batch of rows that was acknowledged here; on failure what was
  * there stays. `replaces`: one of its name, LH_MISSING when that was dropped meanwhile. */
 bool indexes_publish(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err);

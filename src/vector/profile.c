@@ -145,7 +145,7 @@ static bool profile_read(Str text, Arena *arena, Profile *out, Err *err) {
            err_set(err, LH_CORRUPT, "a profile names no generator");
 }
 
-static bool profile_load(Profiles *profiles, Str id, Arena *arena, Profile *out, Err *err) {
+bool profile_load(Profiles *profiles, Str id, Arena *arena, Profile *out, Err *err) {
     OWNED(bucket_release) Bucket *bucket = NULL;
     Bytes data;
     Err bad;
@@ -191,7 +191,7 @@ bool profile_write(Profiles *profiles, Str id, Text *result, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     JsonWriter w = {.out = result};
     Profile profile;
-    if (!profile_load(profiles, id, &arena, &profile, err)) return false;
+    if (!profile_find(profiles, id, &arena, &profile, err)) return false;
     jw_object(&w);
     write_members(&profile, &w);
     jw_end(&w);
@@ -242,7 +242,7 @@ bool profile_drop(Profiles *profiles, Str id, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(bucket_release) Bucket *bucket = NULL;
     Profile profile;
-    if (!profile_load(profiles, id, &arena, &profile, err) || !primary(profiles, &bucket, err))
+    if (!profile_find(profiles, id, &arena, &profile, err) || !primary(profiles, &bucket, err))
         return false;
     if (slot_is_held(profiles->slot, id))
         return err_code(err, LH_CONFLICT, "profile_active",
@@ -300,6 +300,10 @@ void profiles_close(Profiles **profiles) {
     *profiles = NULL;
 }
 
+Indexes *profiles_indexes(Profiles *profiles) {
+    return profiles->options.indexes;
+}
+
 Slot *profiles_slot(Profiles *profiles) {
     return profiles->slot;
 }
@@ -341,7 +345,7 @@ bool profile_activate(Profiles *profiles, Str id, Text *result, Err *err) {
     int64_t started = clock_us();
     Profile profile;
     SlotSwap swap = {0};
-    if (!profile_load(profiles, id, &arena, &profile, err) ||
+    if (!profile_find(profiles, id, &arena, &profile, err) ||
         !provision(profiles, &profile, &arena, err) ||
         !slot_activate(profiles->slot, id, profile.spec.ollama_name, &arena, &swap, err))
         return false;
@@ -360,7 +364,7 @@ bool profile_deactivate(Profiles *profiles, Str id, Text *result, Err *err) {
     Profile profile;
     SlotSwap swap = {0};
     bool was;
-    if (!profile_load(profiles, id, &arena, &profile, err) ||
+    if (!profile_find(profiles, id, &arena, &profile, err) ||
         !slot_deactivate(profiles->slot, id, &was, &arena, &swap, err))
         return false;
     jw_object(&w);
@@ -390,63 +394,4 @@ bool profile_active_write(Profiles *profiles, Text *result, Err *err) {
     }
     jw_end(&w);
     return true;
-}
-
-/* ---- Scope ---- */
-
-static bool list_admits(const Json *list, Str name) {
-    for (size_t i = 0; list && i < list->len; i++)
-        if (str_equal(list->items[i].text, name)) return true;
-    return !list || list->len == 0;
-}
-
-/* Each list narrows. What lives in another profile's own bucket is that profile's, unless it is
- * named. */
-static bool in_scope(const ProfileSpec *spec, const IndexMeta *meta) {
-    bool named = spec->indexes && spec->indexes->len > 0 && list_admits(spec->indexes, meta->index);
-    bool foreign = str_starts(meta->bucket, STR(PROFILE_BUCKET_PREFIX)) &&
-                   !str_equal(meta->bucket, spec->bucket);
-    return list_admits(spec->indexes, meta->index) && list_admits(spec->datasets, meta->dataset) &&
-           (named || !foreign);
-}
-
-bool profile_admits(const Profile *profile, const IndexMeta *meta, Err *err) {
-    const ProfileSpec *spec = &profile->spec;
-    if (!in_scope(spec, meta))
-        return err_code(err, LH_DENIED, "out_of_scope",
-                        "index '%.*s' is outside of the scope of profile '%.*s'", SHOW(meta->index),
-                        SHOW(spec->id));
-    if (!str_equal(spec->vector_backend, meta->vector_backend))
-        return err_code(err, LH_IMPOSSIBLE, "wrong_backend",
-                        "index '%.*s' has backend '%.*s', profile '%.*s' searches '%.*s'",
-                        SHOW(meta->index), SHOW(meta->vector_backend), SHOW(spec->id),
-                        SHOW(spec->vector_backend));
-    return meta->model.len == 0 || model_same(meta->model, spec->embed_model) ||
-           err_code(err, LH_IMPOSSIBLE, "wrong_model",
-                    "index '%.*s' was made by model '%.*s', profile '%.*s' embeds with '%.*s'",
-                    SHOW(meta->index), SHOW(meta->model), SHOW(spec->id), SHOW(spec->embed_model));
-}
-
-const Str *profile_datasets(const Profile *profile, const IndexMeta *meta, Arena *arena,
-                            size_t *count) {
-    const Json *list = profile->spec.datasets;
-    size_t listed = list ? list->len : 0;
-    Str *names = arena_array(arena, Str, listed + 1);
-    names[0] = meta->dataset;
-    for (size_t i = 0; i < listed; i++) names[i + 1] = list->items[i].text;
-    *count = listed + 1;
-    return names;
-}
-
-bool profile_search(Profiles *profiles, Str id, const Search *search, Text *result, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    Search within = *search;
-    IndexConfig config = {0};
-    Profile profile;
-    if (!profile_load(profiles, id, &arena, &profile, err) ||
-        !config_read(STR("parquet"), profile.spec.hnsw, &config, err))
-        return false;
-    within.within = &profile;
-    if (within.ef == 0) within.ef = config.ef_search;
-    return index_search(profiles->options.indexes, &within, result, err);
 }

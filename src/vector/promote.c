@@ -314,7 +314,7 @@ bool promotions_write(Indexes *indexes, Text *result, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     JsonWriter w = {.out = result};
     size_t count;
-    IndexEntry **all = indexes_hold_all(indexes, &arena, &count);
+    IndexEntry **all = indexes_hold_admitted(indexes, &arena, &count);
     (void)err;
     jw_array(&w);
     for (size_t i = 0; i < count; i++) {

@@ -67,8 +67,10 @@ bool index_upkeep(Indexes *indexes, Str name, Job *job, Text *result, Err *err);
 bool indexes_write(Indexes *indexes, JsonWriter *w, Err *err);
 bool index_write(Indexes *indexes, Str name, JsonWriter *w, Err *err);
 bool indexes_bucket_in_use(Indexes *indexes, Str bucket, Err *err);
-/* The names of the indexes that a dataset feeds. */
+/* The names of the indexes that a dataset feeds, whoever asks; and whether who asks may name one.
+ */
 void indexes_of_dataset(Indexes *indexes, Str dataset, Arena *arena, Str **names, size_t *count);
+bool index_is_known(Indexes *indexes, Str name);
 
 /* Removes files below vectors/ that no index names and that are older than before_ms. */
 bool indexes_sweep(Indexes *indexes, Str bucket, int64_t before_ms, int64_t *removed, Err *err);
@@ -227,5 +229,11 @@ bool profile_drop(Profiles *profiles, Str id, Err *err); /* LH_CONFLICT "profile
 bool profile_activate(Profiles *profiles, Str id, Text *result, Err *err);
 bool profile_deactivate(Profiles *profiles, Str id, Text *result, Err *err);
 bool profile_active_write(Profiles *profiles, Text *result, Err *err);
+/* Until profile_leave the calling thread works for somebody who is bound to this profile, which the
+ * arena keeps: an index or a dataset that is outside of the profile's scope is LH_DENIED
+ * "out_of_scope" wherever it is named, and not listed; so is another profile. LH_DENIED
+ * "profile_not_found". */
+bool profile_enter(Profiles *profiles, Str id, Arena *arena, Err *err);
+void profile_leave(void);
 /* index_search within the profile's scope: LH_DENIED "out_of_scope". */
 bool profile_search(Profiles *profiles, Str id, const Search *search, Text *result, Err *err);

@@ -8,9 +8,15 @@ const data = freshDir(), other = freshDir()
 const env = { LAKEHOUSE_STORAGE_SWEEP_AGE_S: '0' }
 let server = await startServer(data, { env })
 const roots = { primary: join(data, 'primary'), other }
+// A folder that goes while it is listed is listed again.
 const files = bucket => {
   const root = join(roots[bucket], 'vectors/notes')
-  return existsSync(root) ? readdirSync(root, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length + 1)).sort() : []
+  try {
+    return existsSync(root) ? readdirSync(root, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length + 1)).sort() : []
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error
+    return files(bucket)
+  }
 }
 const move = (bucket, wait = true) => call(server, 'PATCH', `/vectors/indexes/notes${wait ? '?wait=true' : ''}`, { bucket })
 const index = async () => (await call(server, 'GET', '/vectors/indexes/notes')).json

@@ -1,5 +1,5 @@
 // Eval sets, trials, grids and champions of an index: measured on its own rows, kept with it.
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 
@@ -86,6 +86,31 @@ await check('a grid is tried whole; the quickest that keeps the recall is promot
   const none = await call(server, 'POST', '/vectors/autotune/notes?wait=true', { grid: { m: [2], ef_construction: [10] }, k: 100, eval: 's1', min_recall: 1, promote: true })
   same([none.json?.best, none.json?.promoted], [null, false], none.text)
   problem(await call(server, 'POST', '/vectors/autotune/notes?wait=true', { grid: { nprobes: [1] }, eval: 's1' }), 400, 'bad_grid')
+})
+
+await check('what a kill left of the other backend, half-way through a migration, is passed over and stops nothing', async () => {
+  const at = (verb, path, body) => call(server, verb, path.replace('IDX', 'twin'), body)
+  same((await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'twin', dataset: 'notes', text_column: 'text' })).status, 201)
+  same((await put('s', { sample: 20, seed: 3 }, 'twin')).status, 201)
+  same((await at('POST', '/vectors/trials/IDX', { config: { ef_search: 50 }, eval: 's' })).status, 201)
+  same((await at('POST', '/vectors/promotions/IDX', { trial: 1 })).status, 200)
+  const logs = ['trials.log', 'promotions.log'].map(name => join(data, 'primary/vectors/twin', name))
+  const kept = logs.map(log => readFileSync(log))
+  same((await at('POST', '/vectors/lance/migrate/IDX?wait=true')).json.vector_backend, 'lance')
+  same(logs.map(existsSync), [false, false])
+  await server.stop()
+  logs.forEach((log, i) => writeFileSync(log, kept[i]))
+  server = await startServer(data)
+  same((await at('GET', '/vectors/trials/IDX')).json, [])
+  const state = (await at('GET', '/vectors/promotions/IDX')).json
+  same([state.champion?.by, state.champion?.config?.ef_search, state.history], ['created', undefined, []], JSON.stringify(state))
+  const listed = (await call(server, 'GET', '/vectors/promotions')).json.find(one => one.index === 'twin')
+  same([listed.error, listed.by], [null, 'created'])
+  const tried = await at('POST', '/vectors/trials/IDX', { config: { nprobes: 30, refine: 20 }, eval: 's' })
+  same(tried.status, 201, tried.text)
+  same((await at('POST', '/vectors/promotions/IDX', { trial: tried.json.trial })).status, 200)
+  same((await at('GET', '/vectors/promotions/IDX')).json.champion.trial, tried.json.trial)
+  same((await at('DELETE', '/vectors/indexes/IDX')).status, 200)
 })
 
 await check('all of it is there after a kill, once per index, and goes with the index', async () => {

@@ -10,7 +10,7 @@ writeFileSync(config, `[ingest.watch]\ndir = ${JSON.stringify(dir)}\ndataset = "
 const start = () => startServer(data, { args: ['--config', config] })
 let server = await start()
 const rows = async (sql) => (await call(server, 'POST', '/query', { sql, limit: 100000 })).json?.rows
-const files = folder => readdirSync(join(dir, folder)).filter(name => !name.endsWith('.reason.txt'))
+const files = folder => readdirSync(join(dir, folder)).filter(name => !name.includes('.reason.txt')) // nor one that is still written
 async function until(what, test, ms = 20000) {
   for (const end = Date.now() + ms; !(await test()); await sleep(30))
     truth(Date.now() < end, `${what} did not happen within ${ms} ms`)

@@ -63,6 +63,31 @@ TEST("buckets of the file join the two that are always there, and may give these
     forget();
 }
 
+#define KEY_LINES                                                                                  \
+    "[[auth.keys]]\nname = \"a\"\nscopes = [\"read\"]\nsha256 = "                                  \
+    "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n"
+
+TEST("with a key, of the file or of the environment, other machines may connect; without one none "
+     "may") {
+    Settings settings;
+    AppOptions open = {.listen = STR("0.0.0.0:1")};
+    CHECK(!read_settings(&open, &settings));
+    CHECK_INT(err.kind, LH_DENIED);
+    CHECK(strstr(err.message, "lakehouse key new"));
+    open.config_path = write_config(KEY_LINES);
+    CHECK_OK(read_settings(&open, &settings));
+    CHECK_INT(settings.keys.len, 1);
+    CHECK_STR(settings.keys.items[0].name, "a");
+    CHECK(!settings.local);
+    setenv("LAKEHOUSE_AUTH_KEYS", "[]", 1); /* wins over the file */
+    CHECK(!read_settings(&open, &settings));
+    setenv("LAKEHOUSE_AUTH_KEYS", "[{", 1);
+    CHECK(!read_settings(&open, &settings));
+    unsetenv("LAKEHOUSE_AUTH_KEYS");
+    CHECK(strstr(err.message, "'keys'"));
+    forget();
+}
+
 TEST("what is misspelled, out of range or open to others is refused by name") {
     static const struct {
         const char *toml, *listen, *says;
@@ -74,6 +99,8 @@ TEST("what is misspelled, out of range or open to others is refused by name") {
         {"[log]\nlevel = \"loud\"\n",        "",                "'level'"    },
         {"[buckets.b]\nbackend = \"ftp\"\n", "",                "[buckets.b]"},
         {"[gateway]\nhost = \"0.0.0.0\"\n",  "",                "127.0.0.1"  },
+        {"[[auth.keys]]\nnam = \"a\"\n",     "",                "'name'"     },
+        {"[auth]\nkey = \"a\"\n",            "",                "'keys'"     },
         {"",                                 "nowhere",         "HOST:PORT"  },
         {"",                                 "127.0.0.1:99999", "HOST:PORT"  },
     };
@@ -98,7 +125,8 @@ TEST("the template names every section, all of it commented, and reads as a conf
     fclose(file);
     CHECK_OK(file_read(path, 1 << 20, &arena, &text, &err));
     for (const char *const *section =
-             (const char *const[]){"[gateway]", "[storage]", "[query]", "[ai]", "[log]", NULL};
+             (const char *const[]){"[gateway]", "[[auth.keys]]", "[storage]", "[query]", "[ai]",
+                                   "[log]", NULL};
          *section; section++)
         CHECK(strstr((const char *)text.data, *section));
     CHECK_OK(read_settings(&(AppOptions){.config_path = str_from(path)}, &settings));

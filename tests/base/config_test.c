@@ -38,6 +38,25 @@ TEST("a section is read over its fallbacks and the environment over the section"
     CHECK_OK(config_finish(config, &err));
 }
 
+TEST("a list of the environment is JSON") {
+    static const Option lists[] = {
+        {"keys", LH_JSON, 0, NULL, "a list"},
+        {0    }
+    };
+    OWNED(config_close) Config *config = open_config("[auth]\nkeys = [1]\n");
+    const Json *list = NULL;
+    setenv("LAKEHOUSE_AUTH_KEYS", "[\"a\", {\"b\": 2}]", 1);
+    CHECK_OK(config_section(config, "auth", lists, &list, &err));
+    CHECK_INT(list->len, 2);
+    CHECK_STR(list->items[0].text, "a");
+    setenv("LAKEHOUSE_AUTH_KEYS", "a, b", 1);
+    CHECK(!config_section(config, "auth", lists, &list, &err));
+    CHECK(strstr(err.message, "'keys'"));
+    unsetenv("LAKEHOUSE_AUTH_KEYS");
+    CHECK_OK(config_section(config, "auth", lists, &list, &err));
+    CHECK_INT(list->items[0].integer, 1);
+}
+
 TEST("a typo in a key or a section is refused") {
     OWNED(config_close) Config *config = open_config("[gateway]\nprot = 1\n[gatway]\n");
     Gateway gateway = {0};

@@ -527,3 +527,68 @@ TEST("a load costs microseconds when nothing changed") {
     CHECK(each_ns < 200000); /* generous: sanitizers and a busy machine */
     lake_close(lake);
 }
+
+static bool admits_t(const void *context, Str dataset, Str bucket) {
+    const char *foreign = context;
+    return str_is(dataset, "t") && !str_is(bucket, foreign);
+}
+
+TEST("a thread that is bound reads, changes and lists what it is admitted to, by its name and its "
+     "home") {
+    OWNED(arena_close) Arena arena = {0};
+    Lake *lake = fresh();
+    Str *names;
+    size_t count;
+    int64_t version;
+    const Property owner = {STR(PROPERTY_OWNER), STR("me")};
+    ingest(lake, "t", COMMIT_CREATE, "SELECT " COLUMNS " FROM range(3) t(i)", 1);
+    ingest(lake, "u", COMMIT_CREATE, "SELECT " COLUMNS " FROM range(3) t(i)", 1);
+    for (int round = 0; round < 2; round++) { /* then its home is another's */
+        OWNED(table_release) Table *table = NULL;
+        catalog_bound(admits_t, round ? "primary" : "elsewhere");
+        CHECK(catalog_load(lake->catalog, STR("t"), 0, &table, &err) == !round);
+        CHECK_OK(catalog_names(lake->catalog, &arena, &names, &count, &err));
+        CHECK_INT(count, !round);
+        CHECK(catalog_patch(lake->catalog, STR("t"), &owner, 1, &err) == !round);
+        const char *others[] = {"u", "main.u", "t2"};
+        for (size_t i = 0; i < COUNT(others); i++) {
+            Str name = str_from(others[i]);
+            check_word(catalog_load(lake->catalog, name, 0, &table, &err), LH_DENIED,
+                       "out_of_scope");
+            check_word(catalog_patch(lake->catalog, name, &owner, 1, &err), LH_DENIED,
+                       "out_of_scope");
+            check_word(catalog_rollback(lake->catalog, name, 1, &version, &err), LH_DENIED,
+                       "out_of_scope");
+            check_word(catalog_drop(lake->catalog, name, true, &err), LH_DENIED, "out_of_scope");
+        }
+        check_word(lake_ingest(lake, "v", COMMIT_CREATE, "SELECT 1 AS id", &version), LH_DENIED,
+                   "out_of_scope");
+        check_word(lake_ingest(lake, "u", COMMIT_REPLACE, "SELECT 1 AS id", &version), LH_DENIED,
+                   "out_of_scope");
+        catalog_bound(NULL, NULL);
+    }
+    CHECK_OK(catalog_names(lake->catalog, &arena, &names, &count, &err));
+    CHECK_INT(count, 2);
+    CHECK_OK(catalog_drop(lake->catalog, STR("u"), true, &err));
+    lake_close(lake);
+}
+
+TEST("a commit is bound as well, whatever was planned before") {
+    Lake *lake = fresh();
+    int64_t version;
+    ingest(lake, "t", COMMIT_CREATE, "SELECT " COLUMNS " FROM range(3) t(i)", 1);
+    const Schema *schema;
+    Str home, location;
+    OWNED(table_release) Table *table = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    CHECK_OK(catalog_load(lake->catalog, STR("t"), 0, &table, &err));
+    CHECK_OK(catalog_plan(lake->catalog, STR("w"), COMMIT_CREATE, STR("primary"),
+                          table_schema(table), &arena, &schema, &home, &location, &err));
+    const Commit commit = {
+        .dataset = STR("w"), .bucket = home, .mode = COMMIT_CREATE, .schema = schema};
+    catalog_bound(admits_t, "");
+    check_word(catalog_commit(lake->catalog, &commit, &version, &err), LH_DENIED, "out_of_scope");
+    catalog_bound(NULL, NULL);
+    CHECK_OK(catalog_commit(lake->catalog, &commit, &version, &err));
+    lake_close(lake);
+}

@@ -59,6 +59,21 @@ TEST("near misses are no route") {
     }
 }
 
+TEST("what GET answers needs read or no key, and other methods but POST need more") {
+    for (size_t i = 0; i < route_count; i++) {
+        unsigned scope = route_scope(&routes[i]);
+        bool get = routes[i].method == HTTP_GET, post = routes[i].method == HTTP_POST;
+        if (get ? scope & ~KEY_READ : scope == 0 || (!post && scope == KEY_READ))
+            kit_fail(__FILE__, __LINE__, "%s needs %u", routes[i].pattern, scope);
+    }
+}
+
+TEST("a route that says nothing needs admin, which no key of a profile has") {
+    const Route forgotten = {HTTP_GET, "/new", health, "", ROUTE_POOL};
+    CHECK_INT(route_scope(&forgotten), KEY_ADMIN);
+    CHECK(route_is_whole(&forgotten));
+}
+
 TEST("dates are written and read as HTTP has them") {
     char buffer[HTTP_DATE_SIZE];
     int64_t at;

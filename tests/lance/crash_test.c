@@ -54,13 +54,12 @@ static Progress crash_once(const char *dir) {
     return last;
 }
 
-TEST("killed at 50 moments of appends, deletes and compactions: what was acknowledged is there, at "
-     "most one version more, and every row can be read") {
+static void kill_often(const char *file_version) {
     const char *kills = getenv("CRASH_KILLS"), *dir = kit_dir();
     static int64_t ids[100000];
     LanceSchema schema = kit_small_schema();
     Store *store = kit_store(dir);
-    LanceTable *table = kit_table(store, &schema);
+    LanceTable *table = kit_table_in(store, file_version, &schema);
     CHECK_OK(kit_append(table, &schema, 0, 100));
     lance_close(&table);
     store_close(&store);
@@ -77,4 +76,12 @@ TEST("killed at 50 moments of appends, deletes and compactions: what was acknowl
         lance_close(&table);
         store_close(&store);
     }
+}
+
+TEST("killed at 50 moments of appends, deletes and compactions: what was acknowledged is there, at "
+     "most one version more, and every row can be read") {
+    kill_often("2.0");
+}
+TEST("the same in files of LanceDB's default version") {
+    kill_often("2.2");
 }

@@ -1,13 +1,14 @@
 #include "lance/data_file.h"
 #include "lance/lance_kit.h"
 
-static Bytes write_file(Store *store, const LanceSchema *schema, size_t pages, size_t rows,
+static Bytes write_file(uint32_t minor, const LanceSchema *schema, size_t pages, size_t rows,
                         Arena *arena) {
+    OWNED(store_close) Store *store = kit_store(kit_dir());
     OWNED(lance_file_discard) LanceFileWriter *writer = NULL;
     uint64_t size, total;
     uint32_t number;
     Bytes bytes;
-    CHECK_OK(lance_file_create(store, STR("f.lance"), schema, &writer, &err));
+    CHECK_OK(lance_file_create(store, STR("f.lance"), minor, schema, &writer, &err));
     lance_file_meta(writer, STR("what"), bytes_of(STR("a test")));
     CHECK_OK(lance_file_add_buffer(writer, bytes_of(STR("global")), &number, &err));
     CHECK_INT(number, 1);
@@ -24,14 +25,15 @@ static Bytes write_file(Store *store, const LanceSchema *schema, size_t pages, s
     return bytes;
 }
 
-TEST("a file keeps its schema, its metadata, its global buffers, and any range of any column over "
-     "pages") {
+static void check_file(uint32_t minor) {
     OWNED(arena_close) Arena arena = {0};
-    OWNED(store_close) Store *store = kit_store(kit_dir());
     OWNED(lance_file_close) LanceFile *file = NULL;
     LanceSchema schema = kit_schema(&arena);
-    Bytes bytes = write_file(store, &schema, 4, 100, &arena), found;
+    Bytes bytes = write_file(minor, &schema, 4, 100, &arena), found;
     CHECK_OK(lance_file_open_bytes(bytes, &file, &err));
+    uint32_t major, said;
+    lance_file_version(file, &major, &said);
+    CHECK(major == 2 && said == minor);
     CHECK_INT(lance_file_rows(file), 400);
     CHECK_INT(lance_file_columns(file), schema.len);
     CHECK(lance_file_find_meta(file, STR("what"), &found));
@@ -64,11 +66,16 @@ TEST("a file keeps its schema, its metadata, its global buffers, and any range o
     CHECK_INT(err.kind, LH_CORRUPT);
 }
 
+TEST("a file of any version keeps its schema, its metadata, its global buffers, and any range of "
+     "any "
+     "column over pages") {
+    for (uint32_t minor = 0; minor <= 2; minor++) check_file(minor);
+}
+
 TEST("a file cut short at any byte is refused") {
     OWNED(arena_close) Arena arena = {0};
-    OWNED(store_close) Store *store = kit_store(kit_dir());
     LanceSchema schema = kit_small_schema();
-    Bytes bytes = write_file(store, &schema, 2, 10, &arena);
+    Bytes bytes = write_file(2, &schema, 2, 10, &arena);
     for (size_t size = 0; size < bytes.size; size++) {
         OWNED(arena_close) Arena copies = {0};
         LanceFile *file;
@@ -79,11 +86,10 @@ TEST("a file cut short at any byte is refused") {
     }
 }
 
-TEST("with any byte changed, a file is read or refused, and never read beyond its end") {
+static void change_each_byte(uint32_t minor) {
     OWNED(arena_close) Arena arena = {0};
-    OWNED(store_close) Store *store = kit_store(kit_dir());
     LanceSchema schema = kit_schema(&arena);
-    Bytes bytes = write_file(store, &schema, 1, 20, &arena);
+    Bytes bytes = write_file(minor, &schema, 1, 20, &arena);
     uint8_t *changed = malloc(bytes.size);
     for (size_t at = 0; at < bytes.size; at++) {
         OWNED(lance_file_close) LanceFile *file = NULL;
@@ -96,4 +102,8 @@ TEST("with any byte changed, a file is read or refused, and never read beyond it
             (void)lance_file_read(file, c, &schema.fields[c].type, 0, 20, &scratch, &column, &err);
     }
     free(changed);
+}
+
+TEST("with any byte changed, a file is read or refused, and never read beyond its end") {
+    for (uint32_t minor = 0; minor <= 2; minor++) change_each_byte(minor);
 }

@@ -37,14 +37,14 @@ static bool step_replace(LanceTable *table, const LanceSchema *schema) {
 
 /* Fails the first call of a change, then the second, until it meets none: the table stands at the
  * version before or at the one after, whole, and goes on from there. */
-static void fail_each_call(Step *step, uint64_t rows_after) {
+static void fail_each_call_in(const char *file_version, Step *step, uint64_t rows_after) {
     const char *dir = kit_dir();
     for (int n = 1;; n++) {
         char root[256];
         snprintf(root, sizeof root, "%s/%d", dir, n);
         OWNED(store_close) Store *store = kit_store(root);
         LanceSchema schema = kit_small_schema();
-        OWNED(lance_close) LanceTable *table = kit_table(store, &schema);
+        OWNED(lance_close) LanceTable *table = kit_table_in(store, file_version, &schema);
         OWNED(lance_close) LanceTable *after = NULL;
         int64_t ids[60];
         CHECK_OK(kit_append(table, &schema, 0, 10));
@@ -63,6 +63,11 @@ static void fail_each_call(Step *step, uint64_t rows_after) {
         CHECK_INT(kit_rows(table), (version == 4 ? rows_after : 20) + 5);
         if (!met) return CHECK(n > 4);
     }
+}
+
+static void fail_each_call(Step *step, uint64_t rows_after) {
+    fail_each_call_in("2.0", step, rows_after);
+    fail_each_call_in("2.2", step, rows_after);
 }
 
 TEST("whichever call of an append fails, the table has all of its rows or none") {

@@ -104,13 +104,11 @@ static void check_found(LanceTable *table, uint64_t id) {
     CHECK(hits[0].distance == 0 && hits[0].address == rows[0]);
 }
 
-TEST(
-    "killed at 50 moments of indexing, appending and compacting: the last version opens, and every "
-    "row is found by its vector and by its id") {
+static void kill_often(const char *file_version) {
     const char *kills = getenv("CRASH_KILLS"), *dir = kit_dir();
     LanceSchema schema = vector_schema();
     Store *store = kit_store(dir);
-    LanceTable *table = kit_table(store, &schema);
+    LanceTable *table = kit_table_in(store, file_version, &schema);
     CHECK_OK(add_rows(table, 0, FIRST_ROWS));
     lance_close(&table);
     store_close(&store);
@@ -129,4 +127,13 @@ TEST(
         lance_close(&table);
         store_close(&store);
     }
+}
+
+TEST(
+    "killed at 50 moments of indexing, appending and compacting: the last version opens, and every "
+    "row is found by its vector and by its id") {
+    kill_often("2.0");
+}
+TEST("the same in files of LanceDB's default version") {
+    kill_often("2.2");
 }

@@ -94,8 +94,8 @@ for (const version of ['2.0', '2.2'])
       await sameSearches(root, theirs, metric, metric)
     })
 
-await check('codes of 4 bits, whichever side wrote them, find as many neighbours as LanceDB does, or more', async () => {
-  const { root, theirs } = await shared('2.0')
+for (const version of ['2.0', '2.2']) await check(`codes of 4 bits, whichever side wrote them in ${version}, find as many neighbours as LanceDB does, or more`, async () => {
+  const { root, theirs } = await shared(version)
   for (const builder of ['ours', 'theirs']) {
     if (builder === 'ours') ours(root, 'index', 't.lance', 'vector', 'l2', 8, 32, 4)
     else await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'l2', numPartitions: 8, numSubVectors: 32, numBits: 4 }) })
@@ -105,8 +105,8 @@ await check('codes of 4 bits, whichever side wrote them, find as many neighbours
   }
 })
 
-await check('rows that either side adds or deletes after the build are found and missed by both; optimize() takes them in', async () => {
-  const { root, theirs } = await shared('2.0')
+for (const version of ['2.0', '2.2']) await check(`rows that either side adds or deletes after the build are found and missed by both in ${version}; optimize() takes them in`, async () => {
+  const { root, theirs } = await shared(version)
   ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8)
   await theirs.checkoutLatest()
   await theirs.add(rows(ROWS, 200))
@@ -137,9 +137,9 @@ async function sameFinds(root, theirs, column, indexed, what) {
   }
 }
 
-await check('rows are found by value with a btree of ours and without, and LanceDB uses ours', async () => {
+for (const version of ['2.0', '2.1', '2.2']) await check(`rows are found by value with a btree of ours in ${version} and without, and LanceDB uses ours`, async () => {
   const root = freshDir()
-  ours(root, 'create', 't.lance', ...scalars)
+  ours(root, 'create', 't.lance', version, ...scalars)
   ours(root, 'append', 't.lance', 0, 9000)
   ours(root, 'append', 't.lance', 4000, 2000) // twice the same values
   const theirs = await (await lancedb.connect(root)).openTable('t')
@@ -172,9 +172,9 @@ for (const version of ['2.0', '2.2'])
 
 const ourIndexes = root => ours(root, 'indexes', 't.lance').trim().split('\n').map(line => JSON.parse(line))
 
-for (const builder of ['ours', 'LanceDB\'s'])
-  await check(`indexes of ${builder} are brought up to date, without LanceDB and with it, and after a compaction`, async () => {
-    const { root, theirs } = await shared('2.0', 4000)
+for (const [builder, version] of [['ours', '2.0'], ['ours', '2.2'], ['LanceDB\'s', '2.0'], ['LanceDB\'s', '2.2']])
+  await check(`indexes of ${builder} in ${version} are brought up to date, without LanceDB and with it, and after a compaction`, async () => {
+    const { root, theirs } = await shared(version, 4000)
     if (builder === 'ours') { ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8); ours(root, 'btree', 't.lance', 'id') }
     else {
       await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'l2', numPartitions: 8, numSubVectors: 16 }) })
@@ -210,8 +210,8 @@ for (const builder of ['ours', 'LanceDB\'s'])
     await see('after optimize()', 6149, 1)
   })
 
-await check('a build of an index that is killed leaves a table that both open, at its last version, with the index that it had', async () => {
-  const { root, theirs } = await shared('2.0', 6000)
+for (const version of ['2.0', '2.2']) await check(`a build of an index in ${version} that is killed leaves a table that both open, at its last version, with the index that it had`, async () => {
+  const { root, theirs } = await shared(version, 6000)
   ours(root, 'index', 't.lance', 'vector', 'l2', 8, 16, 8)
   let finished = 0
   for (let kill = 0; kill < 12; kill++) {

@@ -8,6 +8,8 @@
 
 static Err err;
 
+static const char *const kit_file_versions[] = {"2.0", "2.1", "2.2"};
+
 static const char *const kit_types[] = {
     "string",
     "binary",
@@ -23,6 +25,9 @@ static const char *const kit_types[] = {
     "fixed_size_binary:3",
     "fixed_size_list:float:5",
     "fixed_size_list:uint8:2",
+    "fixed_size_list:double:3",
+    "fixed_size_binary:300",
+    "large_string",
     "null",
 };
 
@@ -52,10 +57,15 @@ static inline Store *kit_store(const char *dir) {
     return store;
 }
 
-static inline LanceTable *kit_table(Store *store, const LanceSchema *schema) {
+static inline LanceTable *kit_table_in(Store *store, const char *file_version,
+                                       const LanceSchema *schema) {
     LanceTable *table;
-    CHECK_OK(lance_create(store, STR("a/t.lance"), schema, &table, &err));
+    CHECK_OK(lance_create_in(store, STR("a/t.lance"), file_version, schema, &table, &err));
     return table;
+}
+
+static inline LanceTable *kit_table(Store *store, const LanceSchema *schema) {
+    return kit_table_in(store, "2.0", schema);
 }
 
 static inline bool kit_append(LanceTable *table, const LanceSchema *schema, uint64_t from,
@@ -101,6 +111,8 @@ static inline void kit_check_value(const LanceField *field, const LanceColumn *c
         CHECK_INT(lance_bit(values, row), lance_bit(made.values, 0));
     else
         CHECK(memcmp(values + row * width, made.values, width) == 0);
+    for (uint64_t k = 0; made.items && k < type->dimension; k++)
+        CHECK_INT(lance_bit(column->items, row * type->dimension + k), lance_bit(made.items, k));
 }
 
 /* The ids of a table of kit_small_schema in order of address, as the numbers they were made of. */

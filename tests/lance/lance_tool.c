@@ -1,12 +1,12 @@
 /* The library from a command line, for tests in JavaScript (interop.mjs):
  *
- *     lance_tool ROOT create TABLE name:type[:null] ...   types may hold colons: name=type,null
+ *     lance_tool ROOT create TABLE [VERSION] name=type[,null] ...   VERSION: of its files, else 2.0
  *     lance_tool ROOT append TABLE FROM ROWS [TIMES]      rows of made_rows.h
  *     lance_tool ROOT dump TABLE [VERSION]                every row as a JSON line (rows_json.h)
  *     lance_tool ROOT take TABLE ADDRESS ...
  *     lance_tool ROOT delete TABLE ADDRESS ...
  *     lance_tool ROOT update TABLE FROM ROWS ADDRESS ...
- *     lance_tool ROOT replace TABLE FROM ROWS name:type[:null] ...    all rows and columns
+ *     lance_tool ROOT replace TABLE FROM ROWS name=type[,null] ...   all rows and columns
  *     lance_tool ROOT compact|info|inspect|versions TABLE
  *     lance_tool ROOT restore TABLE VERSION
  *     lance_tool ROOT cleanup TABLE                       all but the latest version
@@ -53,8 +53,10 @@ static LanceSchema columns(int count, char **words, Arena *arena) {
 static int create(Store *store, Str path, int count, char **words) {
     OWNED(lance_close) LanceTable *table = NULL;
     OWNED(arena_close) Arena arena = {0};
+    const char *file_version = "2.0";
+    if (count > 0 && !strchr(words[0], '=')) file_version = *words++, count--;
     LanceSchema schema = columns(count, words, &arena);
-    return lance_create(store, path, &schema, &table, &err) ? 0 : failed();
+    return lance_create_in(store, path, file_version, &schema, &table, &err) ? 0 : failed();
 }
 
 static int replace(LanceTable *table, int count, char **words) {
@@ -242,9 +244,10 @@ static int find(LanceTable *table, const LanceSchema *schema, int count, char **
 static int info(LanceTable *table) {
     LanceInfo about;
     lance_info(table, &about);
-    printf("{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu}\n",
-           (unsigned long long)about.version, (unsigned long long)about.rows,
-           (unsigned long long)about.fragments, (unsigned long long)about.indexes);
+    printf(
+        "{\"version\":%llu,\"rows\":%llu,\"fragments\":%llu,\"indexes\":%llu,\"files\":\"%s\"}\n",
+        (unsigned long long)about.version, (unsigned long long)about.rows,
+        (unsigned long long)about.fragments, (unsigned long long)about.indexes, about.file_version);
     return 0;
 }
 

@@ -54,6 +54,7 @@ function rawInteger(vector, row) {
 function plain(vector, row, type) {
   const value = vector.get(row)
   if (value === null || value === undefined) return null
+  if (arrow.DataType.isFloat(type) && type.precision === arrow.Precision.HALF) return Number(rawInteger(vector, row)) // its bits
   if (arrow.DataType.isTimestamp(type) || arrow.DataType.isTime(type) || arrow.DataType.isDate(type) ||
       arrow.DataType.isDuration(type)) return rawInteger(vector, row)
   if (arrow.DataType.isFixedSizeList(type)) return [...value].map(item => item === null ? null : typeof item === 'bigint' ? String(item) : real(item))
@@ -67,6 +68,12 @@ export async function theirRows(table, { withRowId = true, ...options } = {}) {
   let query = table.query().limit(10000000)
   if (withRowId) query = query.withRowId()
   if (options.where) query = query.where(options.where)
+  const rows = await rowsOf(query)
+  return rows.sort((a, b) => (BigInt(a._addr ?? 0) < BigInt(b._addr ?? 0) ? -1 : 1))
+}
+
+// In the order of the answer.
+export async function rowsOf(query) {
   const result = await query.toArrow(), rows = []
   const columns = result.schema.fields.map(f => [f.name === '_rowid' ? '_addr' : f.name, result.getChild(f.name), f.type])
   for (let i = 0; i < result.numRows; i++) {
@@ -74,7 +81,7 @@ export async function theirRows(table, { withRowId = true, ...options } = {}) {
     for (const [name, vector, type] of columns) row[name] = plain(vector, i, type)
     rows.push(row)
   }
-  return rows.sort((a, b) => (BigInt(a._addr ?? 0) < BigInt(b._addr ?? 0) ? -1 : 1))
+  return rows
 }
 
 // The first difference in words, or undefined.

@@ -31,23 +31,43 @@ static inline void made_number(const LanceType *type, uint64_t n, uint8_t *out) 
     }
 }
 
-static inline void made_bytes(uint64_t n, char out[64], size_t *size) {
-    *size = (size_t)snprintf(out, 64, "row %llu%.*s", (unsigned long long)n, (int)(n % 40),
-                             "........................................");
-    if (n % 11 == 5) *size = 0;
+#define MADE_TEXT_MAX 64
+#define MADE_TEXT_TIMES 20 /* so often is a text repeated that is to be long */
+
+/* Some values of large_string and large_binary are long. */
+static inline size_t made_text(const LanceType *type, uint64_t n, char *out) {
+    size_t size = (size_t)snprintf(out, MADE_TEXT_MAX, "row %llu%.*s", (unsigned long long)n,
+                                   (int)(n % 40), "........................................");
+    if (n % 11 == 5) return 0;
+    if (n % 17 != 4 || !str_starts(type->logical, STR("large_"))) return size;
+    for (size_t i = 1; i < MADE_TEXT_TIMES; i++) memcpy(out + i * size, out, size);
+    return size * MADE_TEXT_TIMES;
 }
 
 static inline void made_texts(const LanceField *field, uint64_t from, size_t rows, Arena *arena,
                               LanceColumn *out) {
     uint64_t *offsets = arena_array(arena, uint64_t, rows + 1);
-    char *bytes = arena_alloc(arena, rows * 64 + 1);
+    char *bytes = arena_alloc(arena, (rows + 1) * MADE_TEXT_MAX * MADE_TEXT_TIMES);
     for (size_t i = 0; i < rows; i++) {
-        size_t size = 0;
-        if (!made_is_null(field, from + i)) made_bytes(from + i, bytes + offsets[i], &size);
-        offsets[i + 1] = offsets[i] + size;
+        offsets[i + 1] = offsets[i];
+        if (!made_is_null(field, from + i))
+            offsets[i + 1] += made_text(&field->type, from + i, bytes + offsets[i]);
     }
     out->offsets = offsets;
     out->values = bytes;
+}
+
+/* Lists of doubles have null items. */
+static inline bool made_has_null_items(const LanceType *type) {
+    return type->kind == LANCE_VECTOR && type->item == LANCE_FLOAT && type->bits == 64;
+}
+
+static inline const uint8_t *made_items(const LanceType *type, uint64_t from, size_t rows,
+                                        Arena *arena) {
+    uint8_t *items = arena_alloc(arena, rows * type->dimension / 8 + 1);
+    for (size_t i = 0; i < rows * type->dimension; i++)
+        if ((from * type->dimension + i) % 5 != 1) items[i >> 3] |= (uint8_t)(1u << (i & 7));
+    return items;
 }
 
 static inline void made_fixed(const LanceField *field, uint64_t from, size_t rows, Arena *arena,
@@ -66,6 +86,7 @@ static inline void made_fixed(const LanceField *field, uint64_t from, size_t row
             made_number(type, from + i + k, values + (i * type->dimension + k) * width);
     }
     out->values = values;
+    if (made_has_null_items(type)) out->items = made_items(type, from, rows, arena);
 }
 
 static inline LanceBatch made_rows(const LanceSchema *schema, uint64_t from, size_t rows,

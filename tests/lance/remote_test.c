@@ -40,14 +40,16 @@ TEST("a table in a remote store is created, changed and read through the read ca
     CHECK_INT(kit_rows(table), 299);
 }
 
-TEST("read by ranges, one row of a large table costs a few blocks and not the table") {
+static void take_one_row(const char *file_version, bool nullable) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(read_cache_close) ReadCache *cache = cache_open();
     OWNED(store_close) Store *store = kit_store(kit_dir());
     RemoteStore *remote = remote_make(store, cache);
-    LanceField field = {.name = STR("v"), .type = lance_type(STR("fixed_size_list:float:768"))};
+    LanceField field = {.name = STR("v"),
+                        .type = lance_type(STR("fixed_size_list:float:768")),
+                        .nullable = nullable};
     LanceSchema schema = {&field, 1};
-    OWNED(lance_close) LanceTable *table = kit_table(store, &schema);
+    OWNED(lance_close) LanceTable *table = kit_table_in(store, file_version, &schema);
     CHECK_OK(kit_append(table, &schema, 0, 8000)); /* 24 MB */
     cache_hooked();
     remote_reset(remote);
@@ -63,6 +65,14 @@ TEST("read by ranges, one row of a large table costs a few blocks and not the ta
     CHECK_INT(err.kind, LH_OFFLINE);
     remote->offline = false;
     CHECK_OK(lance_take(table, &address, 1, &field.name, 1, &arena, &batch, &err));
+}
+
+TEST("read by ranges, one row of a large table costs a few blocks and not the table, in files of "
+     "every "
+     "version, and with nulls among the rows") {
+    for (size_t i = 0; i < COUNT(kit_file_versions); i++)
+        for (int nullable = 0; nullable <= 1; nullable++)
+            take_one_row(kit_file_versions[i], nullable);
 }
 
 static LanceTable *unheard_table(Store *store, RemoteStore *remote, const LanceSchema *schema) {

@@ -24,6 +24,7 @@ TEST("rows have numbers in order of address without the deleted ones, and their 
             const LanceType *type = &schema.fields[c].type;
             bool text = type->kind == LANCE_TEXT || type->kind == LANCE_BINARY;
             if (!text && (type->bits == 0 || type->bits % 8)) continue;
+            if (made_has_null_items(type)) continue; /* which cannot be told here */
             uint64_t offsets[2] = {0};
             LanceColumn column = {.validity = (const uint8_t *)"\1"};
             if (text) {

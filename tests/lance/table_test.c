@@ -1,16 +1,20 @@
+#include "lance/data_file.h"
 #include "lance/lance_kit.h"
 
 #include <unistd.h>
 
-TEST("10,000 rows of every type come back as they went in, by scans of any batch and by takes") {
+static void check_rows_come_back(const char *file_version) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(store_close) Store *store = kit_store(kit_dir());
     LanceSchema schema = kit_schema(&arena);
-    OWNED(lance_close) LanceTable *table = kit_table(store, &schema);
+    OWNED(lance_close) LanceTable *table = kit_table_in(store, file_version, &schema);
     CHECK_OK(kit_append(table, &schema, 0, 1));
     CHECK_OK(kit_append(table, &schema, 1, 6999));
     CHECK_OK(kit_append(table, &schema, 7000, 3000));
-    CHECK_INT(kit_rows(table), 10000);
+    LanceInfo info;
+    lance_info(table, &info);
+    CHECK_INT(info.rows, 10000);
+    CHECK_STR(str_from(info.file_version), file_version);
     static const size_t sizes[] = {1024, 333, 10000};
     for (size_t s = 0; s < COUNT(sizes); s++) {
         OWNED(lance_scan_close) LanceScan *scan = NULL;
@@ -43,6 +47,59 @@ TEST("10,000 rows of every type come back as they went in, by scans of any batch
     for (uint64_t i = 0; i < 500; i++)
         for (size_t c = 0; c < schema.len; c++)
             kit_check_value(&schema.fields[c], &taken.columns[c], i, i * 7919 % 10000);
+}
+
+TEST(
+    "10,000 rows of every type come back as they went in, by scans of any batch and by takes, from "
+    "files of every version") {
+    for (size_t i = 0; i < COUNT(kit_file_versions); i++)
+        check_rows_come_back(kit_file_versions[i]);
+}
+
+/* How many data and index files there are below the table; all of them are of the version. */
+static size_t files_of_version(Store *store, uint32_t version) {
+    OWNED(arena_close) Arena arena = {0};
+    ListOptions options = {.prefix = STR("a/t.lance/"), .limit = STORE_LIST_MAX};
+    ObjectList list;
+    size_t count = 0;
+    CHECK_OK(store_list(store, &options, &arena, &list, &err));
+    for (size_t i = 0; i < list.object_count; i++) {
+        OWNED(lance_file_close) LanceFile *file = NULL;
+        uint32_t major, minor;
+        if (!str_ends(list.objects[i].key, STR(".lance")) &&
+            !str_ends(list.objects[i].key, STR(".idx")))
+            continue;
+        CHECK_OK(lance_file_open(store, list.objects[i].key, 0, &file, &err));
+        lance_file_version(file, &major, &minor);
+        CHECK(major == 2 && minor == version);
+        count++;
+    }
+    return count;
+}
+
+TEST("every file that a change or an index adds is of the version that the table was created in") {
+    LanceField fields[] = {
+        {.name = STR("id"), .type = lance_type(STR("int64"))                  },
+        {.name = STR("v"),  .type = lance_type(STR("fixed_size_list:float:8"))}
+    };
+    LanceSchema schema = {fields, COUNT(fields)};
+    LanceVectorIndexOptions options = {.column = STR("v"), .partitions = 2};
+    for (uint32_t minor = 0; minor < COUNT(kit_file_versions); minor++) {
+        OWNED(arena_close) Arena arena = {0};
+        OWNED(store_close) Store *store = kit_store(kit_dir());
+        OWNED(lance_close)
+        LanceTable *table = kit_table_in(store, kit_file_versions[minor], &schema);
+        LanceBatch batch = made_rows(&schema, 900, 2, &arena);
+        uint64_t rows[] = {3, 4};
+        LanceCompacted compacted;
+        CHECK_OK(kit_append(table, &schema, 0, 600));
+        CHECK_OK(lance_index_vectors(table, &options, NULL, &err));
+        CHECK_OK(lance_index_scalar(table, STR("id"), NULL, &err));
+        CHECK_OK(lance_update(table, rows, 2, &batch, &err));
+        CHECK_OK(lance_compact(table, NULL, &compacted, &err));
+        CHECK_OK(lance_index_update(table, NULL, NULL, &err));
+        CHECK_INT(files_of_version(store, minor), 3 + 4 + 4);
+    }
 }
 
 TEST("deleted rows are gone from scans and takes, twice deleting is no error, and a version that "
@@ -191,6 +248,8 @@ TEST("a table is created once; what is not there says so by name") {
     LanceScan *scan;
     CHECK(!lance_create(store, STR("a/t.lance"), &schema, &other, &err));
     CHECK_STR(str_from(err_word(&err)), "table_exists");
+    CHECK(!lance_create_in(store, STR("a/u.lance"), "2.3", &schema, &other, &err));
+    CHECK_STR(str_from(err_word(&err)), "lance_unsupported");
     CHECK(!lance_open(store, STR("a/u.lance"), 0, &other, &err));
     CHECK_STR(str_from(err_word(&err)), "table_not_found");
     CHECK(!lance_open(store, STR("a/t.lance"), 7, &other, &err));

@@ -1,12 +1,13 @@
 // An index moves from a disk into an S3 bucket and back, and is killed half-way.
 import { call, check, freshDir, same, startServer, truth } from '../kit/server.mjs'
-import { makeBucket, s3Bucket, s3Secret, startCeph, writeConfig } from '../kit/services.mjs'
+import { makeBucket, s3Bucket, s3Secret, startCeph, startFaults, writeConfig } from '../kit/services.mjs'
 
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
 const ceph = startCeph()
+const faults = startFaults(ceph.endpoint)
 const config = writeConfig({
-  'buckets.cloud': s3Bucket(ceph, makeBucket(ceph), { prefix: 'team/a' }), 'secrets.ceph': s3Secret(ceph),
-  storage: { sweep_age_s: 0 },
+  'buckets.cloud': s3Bucket({ endpoint: faults.url }, makeBucket(ceph), { prefix: 'team/a' }), 'secrets.ceph': s3Secret(ceph),
+  storage: { sweep_age_s: 0, s3_retry_ms: 300, breaker_failures: 1000 },
 })
 const data = freshDir()
 let server = await startServer(data, { args: ['--config', config] })
@@ -48,5 +49,22 @@ await check('killed at any moment it is wholly on the disk or wholly in S3', asy
     truth(!(await objects(now.bucket === 'cloud' ? 'primary' : 'cloud')).includes('vectors/notes/meta.json'), 'two are left')
   }
   truth(seen.size === 2, 'the kills all came on one side')
+})
+
+// The copy's log of rows is looked at when it is opened, and again when it takes the index's place.
+await check('a move whose new meta.json is written, and that does not come into force, is taken back: rows put since stay', async () => {
+  if ((await index()).bucket !== 'primary') same((await move('primary')).status, 200)
+  const put = id => call(server, 'PUT', '/vectors/indexes/notes/rows', { rows: [{ doc_id: id, text: `by hand number7700${id}` }] })
+  same((await put('1')).status, 200)
+  await faults.arm({ kind: 'error', method: 'GET', match: 'prefix=[^&]*rows', at: 2, times: 1e9 })
+  const failed = await move('cloud')
+  truth(failed.status >= 500 && (await faults.state()).fired > 0, failed.text)
+  await faults.arm()
+  truth((await objects('cloud')).includes('vectors/notes/meta.json'), 'the fault came before the new meta.json')
+  same([(await index()).bucket, (await put('2')).status], ['primary', 200])
+  await server.stop('SIGKILL')
+  server = await startServer(data, { args: ['--config', config] })
+  same([(await index()).bucket, (await index()).error, await find(77001), await find(77002)], ['primary', null, '1', '2'])
+  same([(await move('cloud')).status, await find(77002)], [200, '2'])
 })
 await server.stop()

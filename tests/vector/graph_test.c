@@ -91,6 +91,23 @@ TEST("recall@10 is at least 0.99 at ef 100 for the cosine and for L2") {
     }
 }
 
+TEST("entry points in another order than the centroids' are all begun from") {
+    OWNED(unmake) Data data;
+    make(&data, 5000, 20, false);
+    build(&data, 2);
+    size_t count = data.parts.entry_count;
+    CHECK(data.graph.groups[1] < count); /* in order as they are built */
+    for (size_t i = 0; i < count / 2; i++) {
+        uint32_t entry = data.parts.entries[i];
+        data.parts.entries[i] = data.parts.entries[count - 1 - i];
+        data.parts.entries[count - 1 - i] = entry;
+    }
+    data.graph = graph_of(&data.parts, &data.vectors);
+    CHECK_INT(data.graph.groups[1], count);
+    double found = recall(&data, 100, NULL);
+    if (found < 0.99) kit_fail(__FILE__, __LINE__, "recall is %.3f", found);
+}
+
 TEST("a wider beam finds more") {
     OWNED(unmake) Data data;
     make(&data, 5000, 1, false);
