@@ -163,7 +163,7 @@ Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]) {
 bool http_date_read(Str text, int64_t *unix_ms) {
     char buffer[HTTP_DATE_SIZE] = "";
     struct tm t = {0};
-    if (text.len >= sizeof buffer) return false;
+    if (text.len == 0 || text.len >= sizeof buffer) return false;
     memcpy(buffer, text.data, text.len);
     const char *end = strptime(buffer, "%a, %d %b %Y %H:%M:%S GMT", &t);
     if (!end || *end) return false;
