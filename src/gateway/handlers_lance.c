@@ -2,26 +2,6 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
-#include "lance/lance.h"
-
-const Option lance_search_body[] = {
-    {"query",                                  LH_TEXT, AT(Search, query), NULL, "words to look for"},
-    {"vector",                               LH_JSON, AT(Search, vector), NULL, "a vector of your own instead of words"},
-    {"k",                                    LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
-    {"nprobes",                                        LH_INT, AT(Search, nprobes), NULL, "groups to look at", .min = 1,
-     .max = LANCE_PARTITIONS_MAX},
-    {"refine",   LH_INT, AT(Search, refine), NULL, "times k, ranked again exactly", .min = 1,
-     .max = 1000},
-    {"filter",                                 LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"mode", LH_TEXT, AT(Search, mode), "vector", "rank by meaning, by words (BM25), or by both",
-     .choices = "vector|text|hybrid"},
-    {"exact",                                      LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
-    {"per_document",                               LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
-     .min = 1, .max = 1000},
-    {"rows",                                    LH_FLAG, AT(Search, rows), "true", "add the dataset's row to each hit"},
-    {0                               },
-};
-
 bool lance_post_search(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
     Search search = *(const Search *)call->body;

@@ -3,19 +3,6 @@
 
 #include <string.h>
 
-/* For a body of raw floats, the options stand in the query string. */
-const Option search_query[] = {
-    {"index",              LH_TEXT, AT(Search, index), NULL, "index to search, for a body of raw floats"},
-    {"k",           LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
-    {"ef",                LH_INT, AT(Search, ef), NULL, "width of the walk", .min = 1, .max = VECTOR_EF_MAX},
-    {"filter",                    LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"exact",    LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
-    {"per_document",                  LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
-     .min = 1, .max = 1000},
-    {"rows",    LH_FLAG, AT(Search, rows), "false", "add the dataset's row to each hit"},
-    {0},
-};
-
 bool index_list(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
     if (!indexes_write(app->indexes, &(JsonWriter){.out = &text}, err)) return false;

@@ -157,5 +157,5 @@ Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
-    force_query[], search_query[], rescue_query[], move_body[], promote_body[], lance_search_body[],
-    migrate_query[], lance_append_body[];
+    force_query[], rescue_query[], move_body[], promote_body[], migrate_query[],
+    lance_append_body[];
