@@ -66,12 +66,24 @@ static void turn_give(Ai *ai) {
     pthread_mutex_unlock(&ai->lock);
 }
 
+static void write_request(const ProviderOps *ops, const EmbedBatch *batch, JsonWriter *w) {
+    jw_object(w);
+    jw_member_text(w, "model", batch->model);
+    jw_name(w, "input");
+    jw_array(w);
+    for (size_t i = 0; i < batch->count; i++) jw_text(w, batch->texts[i]);
+    jw_end(w);
+    jw_name(w, ops->embed_option);
+    jw_raw(w, str_from(ops->embed_value));
+    jw_end(w);
+}
+
 static bool ask(Remote *remote, const EmbedBatch *batch, Arena *arena, const Json **answer,
                 Err *err) {
     OWNED(text_close) Text body = {0};
     Ai *ai = remote->ai;
     bool patient = batch->patience.cancelled != NULL; /* a build: the model may be loaded first */
-    ai->ops->write_embed(ai, batch, &(JsonWriter){.out = &body});
+    write_request(ai->ops, batch, &(JsonWriter){.out = &body});
     const ProviderCall call = {.method = "POST",
                                .path = ai->ops->embed_path,
                                .model = batch->model,

@@ -2,6 +2,8 @@
  * Ollama's bare, OpenAI's behind "data: ". */
 #include "ai/provider.h"
 
+#include <math.h>
+
 #define LINE_SIZE_MAX (1u << 20)
 
 typedef struct Stream {
@@ -44,6 +46,17 @@ static bool on_bytes(void *context, Bytes data, Err *err) {
     return stream->line.len <= LINE_SIZE_MAX ||
            err_code(err, LH_OFFLINE, "model_server_failed",
                     "the model server streams a line of more than %u bytes", LINE_SIZE_MAX);
+}
+
+void provider_write_sampling(const Generation *g, const char *max_tokens, JsonWriter *w) {
+    if (!isnan(g->temperature)) jw_member_real(w, "temperature", g->temperature);
+    if (!isnan(g->top_p)) jw_member_real(w, "top_p", g->top_p);
+    if (g->max_tokens) jw_member_int(w, max_tokens, g->max_tokens);
+    if (g->seed) jw_member_int(w, "seed", g->seed);
+    if (g->stop) {
+        jw_name(w, "stop");
+        jw_json(w, g->stop);
+    }
 }
 
 static bool run(Ai *ai, const Generation *generation, Arena *arena, Generated *out, Err *err) {

@@ -389,10 +389,33 @@ bool ai_probe(Ai *ai, Err *err) {
     return provider_call(ai, &call, &arena, &answer, err);
 }
 
+const Json *provider_list(const Json *answer, const char *name) {
+    static const Json none = {.kind = JSON_ARRAY};
+    const Json *list = json_get(answer, name);
+    return list && list->kind == JSON_ARRAY ? list : &none;
+}
+
+bool provider_models(Ai *ai, Arena *arena, const Json **list, Err *err) {
+    const Json *answer;
+    const ProviderCall call = {.method = "GET",
+                               .path = ai->ops->models_path,
+                               .timeout_ms = PROVIDER_PROBE_MS * 5,
+                               .patience = {1000}};
+    if (!provider_call(ai, &call, arena, &answer, err)) return false;
+    *list = provider_list(answer, ai->ops->models_list);
+    return true;
+}
+
 bool ai_models(Ai *ai, Arena *arena, Str **names, size_t *count, Err *err) {
+    const Json *list;
     *names = NULL;
     *count = 0;
-    return !ai->ops || ai->ops->models(ai, arena, names, count, err);
+    if (!ai->ops) return true;
+    if (!provider_models(ai, arena, &list, err)) return false;
+    *names = arena_array(arena, Str, list->len + 1);
+    for (; *count < list->len; ++*count)
+        (*names)[*count] = json_get_text(&list->items[*count], ai->ops->models_name, (Str){0});
+    return true;
 }
 
 /* ---- What is known of models ---- */

@@ -36,9 +36,10 @@ typedef struct ProviderOps {
     const char *name, *url; /* url: where it is unless the configuration says; NULL: it must */
     const char *probe_path;
     bool (*digest)(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *err);
-    bool (*models)(Ai *ai, Arena *arena, Str **names, size_t *count, Err *err);
-    const char *embed_path;
-    void (*write_embed)(const Ai *ai, const EmbedBatch *batch, JsonWriter *w);
+    /* The list of models: where, the member of the answer, and the member that is a model's name.
+     */
+    const char *models_path, *models_list, *models_name;
+    const char *embed_path, *embed_option, *embed_value; /* the option: beside model and input */
     /* The vector of text i in an answer, or NULL. */
     const Json *(*embedding)(const Json *answer, size_t i);
     const char *(*write_generation)(const Ai *ai, const Generation *generation, JsonWriter *w);
@@ -85,6 +86,11 @@ typedef struct ProviderCall {
 } ProviderCall;
 bool ai_stopped(const Ai *ai);
 bool provider_call(Ai *ai, const ProviderCall *call, Arena *arena, const Json **answer, Err *err);
+bool provider_models(Ai *ai, Arena *arena, const Json **list, Err *err);
+const Json *provider_list(const Json *answer, const char *name); /* empty where there is none */
+/* What a caller chose of how the next word is drawn; `max_tokens` is the provider's name of that.
+ */
+void provider_write_sampling(const Generation *generation, const char *max_tokens, JsonWriter *w);
 
 /* What is known of a model, looked at again after model_check_ms, or when `fresh` says so. */
 bool model_info(Ai *ai, Str model, bool fresh, ModelInfo *out, Err *err);

@@ -3,20 +3,7 @@
  * for another one makes Ollama load the model again. */
 #include "ai/provider.h"
 
-#include <math.h>
 #include <stdio.h>
-
-static bool get(Ai *ai, const char *path, Arena *arena, const Json **answer, Err *err) {
-    const ProviderCall call = {
-        .method = "GET", .path = path, .timeout_ms = PROVIDER_PROBE_MS * 5, .patience = {1000}};
-    return provider_call(ai, &call, arena, answer, err);
-}
-
-static const Json *list_of(const Json *answer, const char *name) {
-    static const Json none = {.kind = JSON_ARRAY};
-    const Json *list = json_get(answer, name);
-    return list && list->kind == JSON_ARRAY ? list : &none;
-}
 
 static bool not_there(Str model, Err *err) {
     return err_code(err, LH_MISSING, "model_not_found",
@@ -25,14 +12,13 @@ static bool not_there(Str model, Err *err) {
 
 static bool ollama_digest(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    const Json *answer;
+    const Json *list;
     /* What stands in front of some servers lists nothing: then the name stands for the digest. */
-    if (!get(ai, "/api/tags", &arena, &answer, err)) {
+    if (!provider_models(ai, &arena, &list, err)) {
         snprintf(out, MODEL_DIGEST_SIZE, "name-%016llx",
                  (unsigned long long)hash64(bytes_of(model)));
         return err->kind == LH_MISSING;
     }
-    const Json *list = list_of(answer, "models");
     for (size_t i = 0; i < list->len; i++) {
         if (!model_same(json_get_text(&list->items[i], "name", (Str){0}), model)) continue;
         Str digest = json_get_text(&list->items[i], "digest", STR("unknown"));
@@ -42,30 +28,8 @@ static bool ollama_digest(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *e
     return not_there(model, err);
 }
 
-static bool ollama_models(Ai *ai, Arena *arena, Str **names, size_t *count, Err *err) {
-    const Json *answer;
-    if (!get(ai, "/api/tags", arena, &answer, err)) return false;
-    const Json *list = list_of(answer, "models");
-    *names = arena_array(arena, Str, list->len + 1);
-    for (*count = 0; *count < list->len; ++*count)
-        (*names)[*count] = json_get_text(&list->items[*count], "name", (Str){0});
-    return true;
-}
-
-static void write_embed(const Ai *ai, const EmbedBatch *batch, JsonWriter *w) {
-    (void)ai;
-    jw_object(w);
-    jw_member_text(w, "model", batch->model);
-    jw_name(w, "input");
-    jw_array(w);
-    for (size_t i = 0; i < batch->count; i++) jw_text(w, batch->texts[i]);
-    jw_end(w);
-    jw_member_flag(w, "truncate", false);
-    jw_end(w);
-}
-
 static const Json *embedding(const Json *answer, size_t i) {
-    const Json *list = list_of(answer, "embeddings");
+    const Json *list = provider_list(answer, "embeddings");
     return i < list->len ? &list->items[i] : NULL;
 }
 
@@ -73,16 +37,7 @@ static void write_options(const Ai *ai, const Generation *g, JsonWriter *w) {
     jw_name(w, "options");
     jw_object(w);
     if (ai->options.num_ctx) jw_member_int(w, "num_ctx", ai->options.num_ctx);
-    if (g) {
-        if (!isnan(g->temperature)) jw_member_real(w, "temperature", g->temperature);
-        if (!isnan(g->top_p)) jw_member_real(w, "top_p", g->top_p);
-        if (g->max_tokens) jw_member_int(w, "num_predict", g->max_tokens);
-        if (g->seed) jw_member_int(w, "seed", g->seed);
-        if (g->stop) {
-            jw_name(w, "stop");
-            jw_json(w, g->stop);
-        }
-    }
+    if (g) provider_write_sampling(g, "num_predict", w);
     jw_end(w);
 }
 
@@ -122,7 +77,7 @@ static bool ollama_loaded(Ai *ai, Arena *arena, LoadedModel **out, size_t *count
     const Json *answer;
     const ProviderCall call = {.method = "GET", .path = "/api/ps", .timeout_ms = PROVIDER_PROBE_MS};
     if (!provider_call(ai, &call, arena, &answer, err)) return false;
-    const Json *list = list_of(answer, "models");
+    const Json *list = provider_list(answer, "models");
     *out = arena_array(arena, LoadedModel, list->len + 1);
     for (*count = 0; *count < list->len; ++*count) {
         const Json *model = &list->items[*count];
@@ -190,9 +145,12 @@ const ProviderOps provider_ollama = {
     .url = "http://127.0.0.1:11434",
     .probe_path = "/api/version",
     .digest = ollama_digest,
-    .models = ollama_models,
+    .models_path = "/api/tags",
+    .models_list = "models",
+    .models_name = "name",
     .embed_path = "/api/embed",
-    .write_embed = write_embed,
+    .embed_option = "truncate",
+    .embed_value = "false",
     .embedding = embedding,
     .write_generation = write_generation,
     .read_piece = read_piece,

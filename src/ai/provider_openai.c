@@ -2,30 +2,7 @@
  * nothing of a model's digest, so that its name stands for it, and manages its own memory. */
 #include "ai/provider.h"
 
-#include <math.h>
 #include <stdio.h>
-
-static bool get_models(Ai *ai, Arena *arena, const Json **list, Err *err) {
-    static const Json none = {.kind = JSON_ARRAY};
-    const Json *answer;
-    const ProviderCall call = {.method = "GET",
-                               .path = "/v1/models",
-                               .timeout_ms = PROVIDER_PROBE_MS * 5,
-                               .patience = {1000}};
-    if (!provider_call(ai, &call, arena, &answer, err)) return false;
-    *list = json_get(answer, "data");
-    if (!*list || (*list)->kind != JSON_ARRAY) *list = &none;
-    return true;
-}
-
-static bool openai_models_list(Ai *ai, Arena *arena, Str **names, size_t *count, Err *err) {
-    const Json *list;
-    if (!get_models(ai, arena, &list, err)) return false;
-    *names = arena_array(arena, Str, list->len + 1);
-    for (*count = 0; *count < list->len; ++*count)
-        (*names)[*count] = json_get_text(&list->items[*count], "id", (Str){0});
-    return true;
-}
 
 static bool openai_digest(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *err) {
     (void)ai, (void)err;
@@ -33,22 +10,9 @@ static bool openai_digest(Ai *ai, Str model, char out[MODEL_DIGEST_SIZE], Err *e
     return true;
 }
 
-static void write_embed(const Ai *ai, const EmbedBatch *batch, JsonWriter *w) {
-    (void)ai;
-    jw_object(w);
-    jw_member_text(w, "model", batch->model);
-    jw_name(w, "input");
-    jw_array(w);
-    for (size_t i = 0; i < batch->count; i++) jw_text(w, batch->texts[i]);
-    jw_end(w);
-    jw_member_text(w, "encoding_format", STR("float"));
-    jw_end(w);
-}
-
 /* By its index: the order is not promised. */
 static const Json *embedding(const Json *answer, size_t i) {
-    const Json *list = json_get(answer, "data");
-    if (!list || list->kind != JSON_ARRAY) return NULL;
+    const Json *list = provider_list(answer, "data");
     for (size_t at = 0; at < list->len; at++) {
         size_t place = (i + at) % list->len;
         if (json_get_int(&list->items[place], "index", (int64_t)place) == (int64_t)i)
@@ -86,14 +50,7 @@ static const char *write_generation(const Ai *ai, const Generation *g, JsonWrite
         jw_name(w, "stream_options");
         jw_raw(w, STR("{\"include_usage\":true}"));
     }
-    if (!isnan(g->temperature)) jw_member_real(w, "temperature", g->temperature);
-    if (!isnan(g->top_p)) jw_member_real(w, "top_p", g->top_p);
-    if (g->max_tokens) jw_member_int(w, "max_tokens", g->max_tokens);
-    if (g->seed) jw_member_int(w, "seed", g->seed);
-    if (g->stop) {
-        jw_name(w, "stop");
-        jw_json(w, g->stop);
-    }
+    provider_write_sampling(g, "max_tokens", w);
     jw_end(w);
     return "/v1/chat/completions";
 }
@@ -117,9 +74,12 @@ const ProviderOps provider_openai = {
     .name = "openai",
     .probe_path = "/v1/models",
     .digest = openai_digest,
-    .models = openai_models_list,
+    .models_path = "/v1/models",
+    .models_list = "data",
+    .models_name = "id",
     .embed_path = "/v1/embeddings",
-    .write_embed = write_embed,
+    .embed_option = "encoding_format",
+    .embed_value = "\"float\"",
     .embedding = embedding,
     .write_generation = write_generation,
     .read_piece = read_piece,

@@ -220,7 +220,7 @@ static void write_rate(const Job *job, JsonWriter *w) {
     int64_t now = job->ended_ms ? job->ended_ms : clock_now_ms();
     double seconds = job->started_ms ? (double)MAX(now - job->started_ms, 1) / 1000 : 0;
     double rate = seconds > 0 ? (double)job->done / seconds : 0;
-    jw_member_real(w, "rate", (double)(int64_t)(rate * 10) / 10);
+    jw_member_tenths(w, "rate", rate);
     jw_name(w, "eta_ms");
     if (job->state != JOB_RUNNING || job->total < job->done || rate <= 0)
         jw_null(w);

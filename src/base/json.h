@@ -82,6 +82,7 @@ void jw_raw(JsonWriter *w, Str json);           /* text that is JSON already */
 void jw_member_text(JsonWriter *w, const char *name, Str text);
 void jw_member_int(JsonWriter *w, const char *name, int64_t value);
 void jw_member_real(JsonWriter *w, const char *name, double value);
+void jw_member_tenths(JsonWriter *w, const char *name, double value); /* what was measured */
 void jw_member_flag(JsonWriter *w, const char *name, bool value);
 void jw_member_time(JsonWriter *w, const char *name, int64_t unix_ms); /* RFC 3339; 0 is null */
 void json_escape(Text *out, Str text); /* the quoted form, without a writer */

@@ -161,6 +161,9 @@ void jw_member_int(JsonWriter *w, const char *name, int64_t value) {
 void jw_member_real(JsonWriter *w, const char *name, double value) {
     jw_name(w, name), jw_real(w, value);
 }
+void jw_member_tenths(JsonWriter *w, const char *name, double value) {
+    jw_member_real(w, name, round(value * 10) / 10);
+}
 void jw_member_flag(JsonWriter *w, const char *name, bool value) {
     jw_name(w, name), jw_flag(w, value);
 }

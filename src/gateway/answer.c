@@ -82,75 +82,8 @@ void answer_json(Call *call, int status, Text *json) {
     response_take(call->response, "application/json", json);
 }
 
-/* A client that hangs up while it waits cancels the job, as it would a request. */
-static bool wait_for(Call *call, Job *job) {
-    uint64_t seen = 0;
-    while (job_state(job) < JOB_SUCCEEDED) {
-        seen = job_wait(job, seen, 500);
-        if (request_gone(call->request)) job_cancel(job);
-    }
-    return true;
-}
-
-static void answer_accepted(Call *call, Job *job) {
-    Text text = {0};
-    JsonWriter w = {.out = &text};
-    char location[64];
-    snprintf(location, sizeof location, "/jobs/%s", job_id(job));
-    jw_object(&w);
-    jw_member_text(&w, "job", str_from(job_id(job)));
-    jw_end(&w);
-    response_header(call->response, "Location", str_from(location));
-    answer_json(call, 202, &text);
-}
-
-/* A job of a key that is bound to a profile works within that, as it is when the job begins. */
-typedef struct BoundJob {
-    Profiles *profiles;
-    Str profile; /* of the configuration */
-    JobRun *run;
-    void *context;
-    JobFree *free_context;
-} BoundJob;
-
-static void bound_free(void *context) {
-    BoundJob *bound = context;
-    bound->free_context(bound->context);
-    free(bound);
-}
-
-static bool bound_run(Job *job, void *context, Text *result, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    BoundJob *bound = context;
-    if (!profile_enter(bound->profiles, bound->profile, &arena, err)) return false;
-    bool ok = bound->run(job, bound->context, result, err);
-    profile_leave();
-    return ok;
-}
-
-static bool start_job(App *app, const Call *call, const char *kind, JobRun *run, void *context,
-                      JobFree *free_context, Job **out, Err *err) {
-    Str profile = caller_profile(&call->caller);
-    if (!profile.len) return jobs_start(app->jobs, kind, run, context, free_context, out, err);
-    BoundJob *bound = calloc(1, sizeof *bound);
-    if (!bound) abort();
-    *bound = (BoundJob){app->profiles, profile, run, context, free_context};
-    return jobs_start(app->jobs, kind, bound_run, bound, bound_free, out, err);
-}
-
-bool answer_job(App *app, Call *call, const char *kind, JobRun *run, void *context,
-                JobFree *free_context, int status, Err *err) {
-    OWNED(job_release) Job *job = NULL;
-    OWNED(text_close) Text result = {0};
-    if (!start_job(app, call, kind, run, context, free_context, &job, err)) return false;
-    if (!call->wait) {
-        answer_accepted(call, job);
-        return true;
-    }
-    wait_for(call, job);
-    if (!job_result(job, &result, err)) return false;
-    answer_json(call, status, &result);
-    return true;
+bool client_is_gone(void *request) {
+    return request_gone(request);
 }
 
 Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]) {
@@ -163,7 +96,7 @@ Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]) {
 bool http_date_read(Str text, int64_t *unix_ms) {
     char buffer[HTTP_DATE_SIZE] = "";
     struct tm t = {0};
-    if (text.len >= sizeof buffer) return false;
+    if (text.len == 0 || text.len >= sizeof buffer) return false;
     memcpy(buffer, text.data, text.len);
     const char *end = strptime(buffer, "%a, %d %b %Y %H:%M:%S GMT", &t);
     if (!end || *end) return false;

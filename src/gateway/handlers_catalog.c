@@ -1,8 +1,6 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
-#include <stdlib.h>
-
 const Option dataset_query[] = {
     {"version",        LH_INT, AT(DatasetQuery, version), "0", "an older version; 0 is the newest",
      .max = 1e15},
@@ -168,15 +166,11 @@ bool dataset_rollback(App *app, Call *call, Err *err) {
     return true;
 }
 
-static bool gone(void *context) {
-    return request_gone(context);
-}
-
 bool rows_delete(App *app, Call *call, Err *err) {
     const DeleteBody *body = call->body;
     Rewriting what = {.dataset = call->params[0],
                       .where = body->where,
-                      .cancelled = gone,
+                      .cancelled = client_is_gone,
                       .context = call->request};
     Rewritten done;
     Text text = {0};
@@ -192,35 +186,15 @@ bool rows_delete(App *app, Call *call, Err *err) {
     return true;
 }
 
-typedef struct CompactJob {
-    App *app;
-    Job *job;
-    Arena arena;
-    Str dataset;
-} CompactJob;
-
-static void compact_free(void *context) {
-    CompactJob *compact = context;
-    arena_close(&compact->arena);
-    free(compact);
-}
-
-static bool compact_cancelled(void *context) {
-    return job_cancelled(((const CompactJob *)context)->job);
-}
-
-static bool compact_run(Job *job, void *context, Text *result, Err *err) {
-    CompactJob *compact = context;
-    App *app = compact->app;
-    Rewriting what = {
-        .dataset = compact->dataset, .cancelled = compact_cancelled, .context = compact};
+static bool run_compact(const JobCall *call, Text *result, Err *err) {
+    App *app = call->app;
+    Rewriting what = {.dataset = call->name, .cancelled = job_is_cancelled, .context = call->job};
     Rewritten done;
     JsonWriter w = {.out = result};
-    compact->job = job;
     if (!ingest_rewrite(app->catalog, app->engine, app->buckets, &what, &done, err)) return false;
-    job_progress(job, done.rows, done.rows, "rows");
+    job_progress(call->job, done.rows, done.rows, "rows");
     jw_object(&w);
-    jw_member_text(&w, "dataset", compact->dataset);
+    jw_member_text(&w, "dataset", call->name);
     jw_member_int(&w, "version", done.version);
     jw_member_int(&w, "rows", done.rows);
     jw_end(&w);
@@ -229,12 +203,8 @@ static bool compact_run(Job *job, void *context, Text *result, Err *err) {
 
 bool dataset_compact(App *app, Call *call, Err *err) {
     OWNED(table_release) Table *table = NULL;
-    if (!catalog_load(app->catalog, call->params[0], 0, &table, err)) return false;
-    CompactJob *compact = calloc(1, sizeof *compact);
-    if (!compact) abort();
-    compact->app = app;
-    compact->dataset = arena_copy(&compact->arena, call->params[0]);
-    return answer_job(app, call, "compact", compact_run, compact, compact_free, 200, err);
+    return catalog_load(app->catalog, call->params[0], 0, &table, err) &&
+           answer_job(app, call, "compact", run_compact, 200, err);
 }
 
 bool dataset_lineage(App *app, Call *call, Err *err) {

@@ -2,9 +2,6 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 const Option db_body[] = {
     {"dsn",                                         LH_TEXT, AT(DbBody, dsn), REQUIRED, "postgresql://user:password@host/database"},
     {"table",                                    LH_TEXT, AT(DbBody, table), NULL, "the table to read: name or schema.name; or"},
@@ -32,35 +29,13 @@ const Option db_body[] = {
     {0                                       },
 };
 
-/* The body outlives the request: the job keeps a copy of it. */
-typedef struct DbJob {
-    App *app;
-    Arena arena;
-    DbBody body;
-    DatabaseKind kind;
-    Job *job; /* while it runs */
-} DbJob;
-
-static void db_job_free(void *context) {
-    DbJob *job = context;
-    arena_close(&job->arena);
-    free(job);
+static void progress(void *job, int64_t rows, int64_t estimate) {
+    job_progress(job, rows, estimate, "rows");
 }
 
-static bool cancelled(void *context) {
-    const DbJob *job = context;
-    return job_cancelled(job->job);
-}
-
-static void progress(void *context, int64_t rows, int64_t estimate) {
-    DbJob *job = context;
-    job_progress(job->job, rows, estimate, "rows");
-}
-
-static bool db_job_run(Job *running, void *context, Text *result, Err *err) {
-    DbJob *job = context;
-    App *app = job->app;
-    const DbBody *body = &job->body;
+static bool run_ingest(const JobCall *call, DatabaseKind kind, Text *result, Err *err) {
+    App *app = call->app;
+    const DbBody *body = call->body;
     const DatabaseIngest what = {
         .dsn = body->dsn,
         .table = body->table,
@@ -77,12 +52,19 @@ static bool db_job_run(Job *running, void *context, Text *result, Err *err) {
         .parallel = body->parallel,
         .chunk_rows = body->chunk_rows,
         .limits = app->ingest,
-        .cancelled = cancelled,
+        .cancelled = job_is_cancelled,
         .progress = progress,
-        .context = job,
+        .context = call->job,
     };
-    job->job = running;
-    return ingest_database(app->catalog, app->engine, app->buckets, job->kind, &what, result, err);
+    return ingest_database(app->catalog, app->engine, app->buckets, kind, &what, result, err);
+}
+
+static bool run_postgres(const JobCall *call, Text *result, Err *err) {
+    return run_ingest(call, DATABASE_POSTGRES, result, err);
+}
+
+static bool run_mysql(const JobCall *call, Text *result, Err *err) {
+    return run_ingest(call, DATABASE_MYSQL, result, err);
 }
 
 /* What is wrong whatever the database says is said before the job begins. */
@@ -96,26 +78,12 @@ static bool check_body(App *app, const DbBody *body, Err *err) {
     return true;
 }
 
-static bool start(App *app, Call *call, const char *name, DatabaseKind kind, Err *err) {
-    if (!check_body(app, call->body, err)) return false;
-    DbJob *job = calloc(1, sizeof *job);
-    const Json *json;
-    if (!job) abort();
-    job->app = app;
-    job->kind = kind;
-    Str body = arena_copy(&job->arena, str_of(call->request->body));
-    if (!json_read(body, &job->arena, &json, err) ||
-        !options_read(db_body, json, &job->body, err)) {
-        db_job_free(job);
-        return false;
-    }
-    return answer_job(app, call, name, db_job_run, job, db_job_free, 201, err);
-}
-
 bool ingest_db(App *app, Call *call, Err *err) {
-    return start(app, call, "ingest db", DATABASE_POSTGRES, err);
+    return check_body(app, call->body, err) &&
+           answer_job(app, call, "ingest db", run_postgres, 201, err);
 }
 
 bool ingest_mysql(App *app, Call *call, Err *err) {
-    return start(app, call, "ingest mysql", DATABASE_MYSQL, err);
+    return check_body(app, call->body, err) &&
+           answer_job(app, call, "ingest mysql", run_mysql, 201, err);
 }

@@ -30,10 +30,6 @@ static bool read_object(void *context, void *buffer, size_t size, size_t *got, E
     return true;
 }
 
-static bool gone(void *context) {
-    return request_gone(context);
-}
-
 static bool ingest_object(App *app, Call *call, IngestFile *file, Text *result, Err *err) {
     const IngestQuery *query = call->query;
     OWNED(object_close) ObjectReader *reader = NULL;
@@ -62,7 +58,7 @@ bool ingest_body(App *app, Call *call, Err *err) {
                        .encoding = request_header(call->request, "content-encoding"),
                        .source_system = "http",
                        .source = query->source.len ? query->source : STR("request body"),
-                       .cancelled = gone,
+                       .cancelled = client_is_gone,
                        .context = call->request};
     bool ok = query->object.len ? ingest_object(app, call, &file, &result, err)
                                 : ingest_file(app->catalog, app->engine, app->buckets, &file,

@@ -52,14 +52,10 @@ bool profile_post_deactivate(App *app, Call *call, Err *err) {
            answer_text(call, 200, &text);
 }
 
-static bool gone(void *context) {
-    return request_gone(context);
-}
-
 bool profile_post_search(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
     Search search = *(const Search *)call->body;
-    search.cancelled = gone;
+    search.cancelled = client_is_gone;
     search.context = call->request;
     return profile_search(app->profiles, call->params[0], &search, &text, err) &&
            answer_text(call, 200, &text);

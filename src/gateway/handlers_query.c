@@ -44,10 +44,6 @@ static const Format *choose_format(const Call *call, const QueryBody *body) {
     return &formats[0];
 }
 
-static bool gone(void *context) {
-    return request_gone(context);
-}
-
 typedef struct Output {
     Call *call;
     const Format *format;
@@ -108,7 +104,7 @@ bool query_run(App *app, Call *call, Err *err) {
                    .params = body->params,
                    .as_of = body->as_of,
                    .timeout_ms = body->timeout_ms ? body->timeout_ms : app->query_timeout_ms,
-                   .cancelled = gone,
+                   .cancelled = client_is_gone,
                    .context = call->request};
     int64_t limit = body->limit ? body->limit : json ? JSON_ROWS_DEFAULT : 0;
     RowsWritten written;

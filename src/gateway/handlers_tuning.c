@@ -1,8 +1,6 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
-#include <stdlib.h>
-
 const Option promote_body[] = {
     {"trial",         LH_INT, AT(PromoteBody, trial), REQUIRED, "number of the trial", .min = 1,
      .max = 1e15},
@@ -57,38 +55,12 @@ bool trial_post(App *app, Call *call, Err *err) {
     return true;
 }
 
-/* The body outlives the request: the job keeps a copy of it and reads the spec from there. */
-typedef struct AutotuneJob {
-    Indexes *indexes;
-    Arena arena;
-    Str index;
-    AutotuneSpec spec;
-} AutotuneJob;
-
-static void autotune_free(void *context) {
-    AutotuneJob *job = context;
-    arena_close(&job->arena);
-    free(job);
-}
-
-static bool autotune_run(Job *job, void *context, Text *result, Err *err) {
-    AutotuneJob *autotune = context;
-    return index_autotune(autotune->indexes, autotune->index, &autotune->spec, job, result, err);
+static bool run_autotune(const JobCall *call, Text *result, Err *err) {
+    return index_autotune(call->app->indexes, call->name, call->body, call->job, result, err);
 }
 
 bool autotune_post(App *app, Call *call, Err *err) {
-    AutotuneJob *job = calloc(1, sizeof *job);
-    const Json *json;
-    if (!job) abort();
-    job->indexes = app->indexes;
-    job->index = arena_copy(&job->arena, call->params[0]);
-    Str body = arena_copy(&job->arena, str_of(call->request->body));
-    if (!json_read(body, &job->arena, &json, err) ||
-        !options_read(autotune_options, json, &job->spec, err)) {
-        autotune_free(job);
-        return false;
-    }
-    return answer_job(app, call, "autotune", autotune_run, job, autotune_free, 200, err);
+    return answer_job(app, call, "autotune", run_autotune, 200, err);
 }
 
 bool promotion_list(App *app, Call *call, Err *err) {

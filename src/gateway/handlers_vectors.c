@@ -1,21 +1,7 @@
 #include "gateway/bodies.h"
 #include "gateway/route.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* For a body of raw floats, the options stand in the query string. */
-const Option search_query[] = {
-    {"index",              LH_TEXT, AT(Search, index), NULL, "index to search, for a body of raw floats"},
-    {"k",           LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
-    {"ef",                LH_INT, AT(Search, ef), NULL, "width of the walk", .min = 1, .max = VECTOR_EF_MAX},
-    {"filter",                    LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"exact",    LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
-    {"per_document",                  LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
-     .min = 1, .max = 1000},
-    {"rows",    LH_FLAG, AT(Search, rows), "false", "add the dataset's row to each hit"},
-    {0},
-};
 
 bool index_list(App *app, Call *call, Err *err) {
     OWNED(text_close) Text text = {0};
@@ -43,97 +29,50 @@ bool index_delete(App *app, Call *call, Err *err) {
     return true;
 }
 
-/* The body outlives the request: the job keeps a copy of it and reads the spec from there. */
-typedef struct IndexJob {
-    Indexes *indexes;
-    Arena arena;
-    IndexSpec spec;
-} IndexJob;
-
-static void index_job_free(void *context) {
-    IndexJob *job = context;
-    arena_close(&job->arena);
-    free(job);
-}
-
-static bool index_job_run(Job *job, void *context, Text *result, Err *err) {
-    IndexJob *index = context;
-    return index_create(index->indexes, &index->spec, job, result, err);
+static bool run_create(const JobCall *call, Text *result, Err *err) {
+    return index_create(call->app->indexes, call->body, call->job, result, err);
 }
 
 bool index_post(App *app, Call *call, Err *err) {
     if (!index_check(app->indexes, call->body, err)) return false;
-    IndexJob *job = calloc(1, sizeof *job);
-    const Json *json;
-    if (!job) abort();
-    job->indexes = app->indexes;
-    Str body = arena_copy(&job->arena, str_of(call->request->body));
-    if (!json_read(body, &job->arena, &json, err) ||
-        !options_read(index_options, json, &job->spec, err)) {
-        index_job_free(job);
-        return false;
-    }
-    return answer_job(app, call, "index", index_job_run, job, index_job_free, 201, err);
+    return answer_job(app, call, "index", run_create, 201, err);
 }
 
-/* A job that takes the name of an index and nothing else. */
-typedef struct NameJob {
-    Indexes *indexes;
-    Arena arena;
-    Str index;
-} NameJob;
-
-static void name_job_free(void *context) {
-    NameJob *job = context;
-    arena_close(&job->arena);
-    free(job);
+static bool run_refresh(const JobCall *call, Text *result, Err *err) {
+    return index_refresh(call->app->indexes, call->name, call->job, result, err);
 }
 
-static NameJob *name_job(App *app, Str index) {
-    NameJob *job = calloc(1, sizeof *job);
-    if (!job) abort();
-    job->indexes = app->indexes;
-    job->index = arena_copy(&job->arena, index);
-    return job;
+static bool run_fold(const JobCall *call, Text *result, Err *err) {
+    return index_fold(call->app->indexes, call->name, call->job, result, err);
 }
 
-static bool refresh_run(Job *job, void *context, Text *result, Err *err) {
-    const NameJob *refresh = context;
-    return index_refresh(refresh->indexes, refresh->index, job, result, err);
+static bool run_upkeep(const JobCall *call, Text *result, Err *err) {
+    return index_upkeep(call->app->indexes, call->name, call->job, result, err);
 }
 
-static bool fold_run(Job *job, void *context, Text *result, Err *err) {
-    const NameJob *fold = context;
-    return index_fold(fold->indexes, fold->index, job, result, err);
-}
-
-static bool upkeep_run(Job *job, void *context, Text *result, Err *err) {
-    const NameJob *upkeep = context;
-    return index_upkeep(upkeep->indexes, upkeep->index, job, result, err);
-}
-
-static bool post_name_job(App *app, Call *call, const char *kind, JobRun *run, Err *err) {
+/* What is not there is said at once. */
+bool index_is_there(App *app, const Call *call, Err *err) {
     OWNED(text_close) Text found = {0};
-    if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
-        return false;
-    return answer_job(app, call, kind, run, name_job(app, call->params[0]), name_job_free, 200,
-                      err);
+    return index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err);
 }
 
 bool index_post_refresh(App *app, Call *call, Err *err) {
-    return post_name_job(app, call, "refresh", refresh_run, err);
+    return index_is_there(app, call, err) &&
+           answer_job(app, call, "refresh", run_refresh, 200, err);
 }
 
 bool index_post_compact(App *app, Call *call, Err *err) {
-    return post_name_job(app, call, "compact index", fold_run, err);
+    return index_is_there(app, call, err) &&
+           answer_job(app, call, "compact index", run_fold, 200, err);
 }
 
-/* What was put is durable already: where no job can be started now, the next put asks again. */
+/* What was put is durable already: where no job can be started now, the next put asks again. It is
+ * the server's own job, whoever put the rows. */
 static void start_upkeep(App *app, Str index) {
     OWNED(job_release) Job *job = NULL;
     Err err = {0};
-    if (!jobs_start(app->jobs, "index upkeep", upkeep_run, name_job(app, index), name_job_free,
-                    &job, &err))
+    const Call call = {.params = {index}};
+    if (!job_start(app, &call, "index upkeep", run_upkeep, &job, &err))
         log_warn("index '%.*s' has no upkeep now: %s", SHOW(index), err.message);
 }
 
@@ -162,46 +101,22 @@ const Option move_body[] = {
     {0},
 };
 
-typedef struct MoveJob {
-    Indexes *indexes;
-    Arena arena;
-    Str index, bucket;
-} MoveJob;
-
-static void move_free(void *context) {
-    MoveJob *move = context;
-    arena_close(&move->arena);
-    free(move);
+static bool run_move(const JobCall *call, Text *result, Err *err) {
+    const MoveBody *body = call->body;
+    return index_move(call->app->indexes, call->name, body->bucket, call->job, result, err);
 }
 
-static bool move_run(Job *job, void *context, Text *result, Err *err) {
-    MoveJob *move = context;
-    return index_move(move->indexes, move->index, move->bucket, job, result, err);
-}
-
-/* What is not there is said at once. */
 bool index_patch(App *app, Call *call, Err *err) {
-    OWNED(text_close) Text found = {0};
     OWNED(bucket_release) Bucket *bucket = NULL;
     const MoveBody *body = call->body;
-    if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err) ||
-        !bucket_find(app->buckets, body->bucket, &bucket, err))
-        return false;
-    MoveJob *move = calloc(1, sizeof *move);
-    if (!move) abort();
-    move->indexes = app->indexes;
-    move->index = arena_copy(&move->arena, call->params[0]);
-    move->bucket = arena_copy(&move->arena, body->bucket);
-    return answer_job(app, call, "move", move_run, move, move_free, 200, err);
-}
-
-static bool gone(void *context) {
-    return request_gone(context);
+    return index_is_there(app, call, err) &&
+           bucket_find(app->buckets, body->bucket, &bucket, err) &&
+           answer_job(app, call, "move", run_move, 200, err);
 }
 
 static bool search_one(App *app, Call *call, Search *search, Err *err) {
     OWNED(text_close) Text text = {0};
-    search->cancelled = gone;
+    search->cancelled = client_is_gone;
     search->context = call->request;
     if (!index_search(app->indexes, search, &text, err)) return false;
     answer_json(call, 200, &text);

@@ -88,11 +88,28 @@ const char *status_title(int status);
 void answer_problem(Response *response, int status, const char *code, const char *detail);
 void answer_error(Response *response, const Err *err); /* nothing once a stream has begun */
 void answer_json(Call *call, int status, Text *json);  /* takes the text */
+/* Callbacks by which long work learns that it should end. */
+bool client_is_gone(void *request);
+bool job_is_cancelled(void *job);
 
-/* Starts a job and answers 202, or with ?wait=true its result with `status`. Takes context. */
-bool answer_job(App *app, Call *call, const char *kind, JobRun *run, void *context,
-                JobFree *free_context, int status, Err *err);
+/* answer_job.c: what a job keeps of the call that started it, which is over when it runs. */
+typedef struct JobCall JobCall;
+typedef bool JobCallRun(const JobCall *call, Text *result, Err *err);
+struct JobCall {
+    App *app;
+    Job *job;
+    Str name;         /* the first of the path's parameters */
+    const void *body; /* the struct that the route's options fill; NULL: it takes none */
+    JobCallRun *run;
+    Str profile; /* that the caller's key is bound to; empty: none */
+    Arena arena;
+};
+/* Starts a job and answers 202, or with ?wait=true its result with `status`. */
+bool answer_job(App *app, Call *call, const char *kind, JobCallRun *run, int status, Err *err);
+/* Starts it alone; *out is held. */
+bool job_start(App *app, const Call *call, const char *kind, JobCallRun *run, Job **out, Err *err);
 
+bool index_is_there(App *app, const Call *call, Err *err); /* the one that the path names */
 /* Answers a change of an index's rows, after starting the upkeep that it asks for. */
 bool answer_rows(App *app, Call *call, Text *result, bool upkeep);
 
@@ -140,5 +157,5 @@ Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
-    force_query[], search_query[], rescue_query[], move_body[], promote_body[], lance_search_body[],
-    migrate_query[], lance_append_body[];
+    force_query[], rescue_query[], move_body[], promote_body[], migrate_query[],
+    lance_append_body[];

@@ -88,13 +88,13 @@ const Route routes[] = {
     {HTTP_POST,   "/vectors/profile/{id}/activate",   profile_post_activate,   "give it the GPU slot", ROUTE_POOL, NEEDS_WRITE},
     {HTTP_POST,   "/vectors/profile/{id}/deactivate", profile_post_deactivate, "empty the slot, if it holds it", ROUTE_POOL, NEEDS_WRITE},
     {HTTP_POST,   "/vectors/profile/{id}/search",     profile_post_search,     "as /vectors/search, within its scope", ROUTE_POOL, NEEDS_READ, BODY(search_options, Search)},
-    {HTTP_POST,   "/vectors/lance/search/{index}",  lance_post_search,  "search an index that is a Lance table", ROUTE_POOL, NEEDS_READ, BODY(lance_search_body, Search)},
+    {HTTP_POST,   "/vectors/lance/search/{index}",  lance_post_search,  "search an index that is a Lance table", ROUTE_POOL, NEEDS_READ, BODY(search_lance_options, Search)},
     {HTTP_GET,    "/vectors/lance/doc/{index}/{doc_id}", lance_get_doc, "a document's chunks, texts and vectors, by its id", ROUTE_POOL, NEEDS_READ},
     {HTTP_GET,    "/vectors/lance/stats/{index}",   lance_get_stats,    "rows, fragments and indexes of the table", ROUTE_POOL, NEEDS_READ},
     {HTTP_POST,   "/vectors/lance/append/{index}",  lance_post_append,  "append rows; nothing is rewritten, they are found at once", ROUTE_POOL, NEEDS_WRITE, BODY(rows_put_options, RowsSpec)},
     {HTTP_POST,   "/vectors/lance/index/{index}",   lance_post_index,   "build IVF_PQ and the btree anew", ROUTE_POOL, NEEDS_WRITE, BODY(lance_index_options, LanceIndexSpec), .job = true},
     {HTTP_POST,   "/vectors/lance/migrate/{index}", lance_post_migrate, "make an index a Lance table, or with to=parquet back again", ROUTE_POOL, NEEDS_WRITE, QUERY(migrate_query, MigrateQuery), .job = true},
-    {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_BRIEF, NEEDS_READ, BODY(search_options, Search), QUERY(search_query, Search)},
+    {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_BRIEF, NEEDS_READ, BODY(search_options, Search), QUERY(search_raw_options, Search)},
     {0},
 };
 /* clang-format on */

@@ -492,7 +492,7 @@ static void note_write(const Note *note, JsonWriter *w) {
     jw_name(w, "config");
     config_write(note->backend, &note->config, w);
     jw_member_real(w, "recall", note->recall);
-    jw_member_real(w, "p50_us", note->p50_us);
+    jw_member_tenths(w, "p50_us", note->p50_us);
     jw_member_flag(w, "promoted", note->promoted);
     jw_member_text(w, "why", str_from(note->why));
     jw_member_time(w, "at", note->at_ms);

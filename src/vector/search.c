@@ -10,27 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const Option search_options[] = {
-    {"index",              LH_TEXT, AT(Search, index), REQUIRED, "index to search"},
-    {"query",           LH_TEXT, AT(Search, query), NULL, "words to look for"},
-    {"vector",            LH_JSON, AT(Search, vector), NULL, "a vector of your own instead of words"},
-    {"k",                    LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX},
-    {"ef",   LH_INT, AT(Search, ef), NULL, "width of the walk; wider finds more", .min = 1,
-     .max = VECTOR_EF_MAX},
-    {"nprobes",              LH_INT, AT(Search, nprobes), NULL, "backend lance: groups to look at", .min = 1,
-     .max = LANCE_PARTITIONS_MAX},
-    {"refine", LH_INT, AT(Search, refine), NULL, "backend lance: times k, ranked again exactly",
-     .min = 1, .max = 1000},
-    {"filter",             LH_TEXT, AT(Search, filter), NULL, "SQL predicate over the dataset's columns"},
-    {"mode",           LH_TEXT, AT(Search, mode), "vector", "rank by meaning, by words (BM25), or by both",
-     .choices = "vector|text|hybrid"},
-    {"exact",                LH_FLAG, AT(Search, exact), "false", "compare with every vector"},
-    {"per_document",                    LH_INT, AT(Search, per_document), "1", "chunks of one document to return",
-     .min = 1, .max = 1000},
-    {"rows",LH_FLAG, AT(Search, rows), "true", "add the dataset's row to each hit"},
-    {0                 },
-};
-
 #define BRIEF_WORK 1000 /* of a brief search: places in beams, and an eighth of rows compared */
 #define OVERSAMPLE 3    /* chunks fetched for each hit wanted, before documents are told apart */
 

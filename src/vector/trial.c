@@ -16,10 +16,10 @@ void trial_write(Str backend, const Trial *trial, JsonWriter *w) {
     jw_member_text(w, "rows", trial->rows);
     jw_member_int(w, "k", trial->k);
     jw_member_real(w, "recall", trial->measured.recall);
-    jw_member_real(w, "p50_us", trial->measured.p50_us);
-    jw_member_real(w, "p99_us", trial->measured.p99_us);
-    jw_member_real(w, "qps", trial->measured.qps);
-    jw_member_real(w, "build_ms", trial->build_ms);
+    jw_member_tenths(w, "p50_us", trial->measured.p50_us);
+    jw_member_tenths(w, "p99_us", trial->measured.p99_us);
+    jw_member_tenths(w, "qps", trial->measured.qps);
+    jw_member_tenths(w, "build_ms", trial->build_ms);
     jw_member_int(w, "memory_bytes", trial->memory_bytes);
     jw_member_time(w, "at", trial->at_ms);
     jw_end(w);

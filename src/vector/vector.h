@@ -88,7 +88,9 @@ typedef struct Search { /* POST /vectors/search */
     const Str *only;              /* the datasets that it may know of; NULL: all */
     size_t only_count;
 } Search;
-extern const Option search_options[];
+extern const Option search_options[];       /* of a body */
+extern const Option search_lance_options[]; /* the same where the path names the index */
+extern const Option search_raw_options[];   /* of a query string, beside a body of raw floats */
 /* *result gets the JSON of API.md "Vectors". LH_IMPOSSIBLE "wrong_dimension" and the like. */
 bool index_search(Indexes *indexes, const Search *search, Text *result, Err *err);
 /* The same hits for code of ours, in the arena. */

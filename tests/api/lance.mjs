@@ -50,6 +50,14 @@ await check('a document is read by its id', async () => {
   problem(await lance('GET', 'doc/notes/nobody'), 404, 'document_not_found')
 })
 
+await check('raw floats are searched for with nprobes and refine of the query string', async () => {
+  const { vector } = (await lance('GET', 'doc/notes/700')).json.chunks[0], wide = { k: 5, nprobes: 55, refine: 50 }
+  const raw = await call(server, 'POST', `/vectors/search?index=notes&${new URLSearchParams(wide)}`,
+    Buffer.from(new Float32Array(vector).buffer), { 'content-type': 'application/octet-stream' })
+  same(raw.json.hits.map(hit => hit.doc_id), ids(await search('notes', { vector, ...wide })))
+  problem(await call(server, 'POST', '/vectors/search?index=notes&nprobes=0', '', { 'content-type': 'application/octet-stream' }), 400, 'out_of_range')
+})
+
 await check('LanceDB opens the table, finds the same neighbours through our index, and its rows by the btree', async () => {
   const theirs = await table()
   same(await theirs.countRows(), 3000)

@@ -51,6 +51,8 @@ await check('a trial measures recall and speed, and is journaled with a number',
   const narrow = (await trial({ config: { ef_search: 10 }, eval: 's1' })).json
   truth(wide.json.recall >= narrow.recall && narrow.recall > 0.2 && wide.json.recall > 0.9, JSON.stringify([wide.json, narrow]))
   for (const one of [wide.json, narrow]) truth(one.p50_us > 0 && one.p99_us >= one.p50_us && one.qps > 100 && one.memory_bytes > 1e6, JSON.stringify(one))
+  for (const one of [wide.json, narrow])
+    for (const value of [one.p50_us, one.p99_us, one.qps, one.build_ms]) truth(/^\d+(\.\d)?$/.test(value), `${value} has more than one decimal`)
   const other = (await trial({ config: { m: 4, ef_construction: 20, ef_search: 400 }, eval: 's1', k: 20 })).json
   truth(other.build_ms > 0 && other.memory_bytes < wide.json.memory_bytes, JSON.stringify(other))
   same((await call(server, 'GET', '/vectors/trials/notes')).json.map(one => [one.trial, one.k]), [[1, 10], [2, 10], [3, 20]])

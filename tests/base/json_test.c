@@ -98,6 +98,16 @@ TEST("a 32-bit number is written as short as it reads back") {
     CHECK_STR(text_str(&text), "[0.1,0.33333334,-2.5e-30,16777216,null]");
 }
 
+TEST("what was measured is written to the tenth, and what is no number as null") {
+    OWNED(text_close) Text text = {0};
+    JsonWriter w = {.out = &text};
+    jw_object(&w);
+    jw_member_tenths(&w, "qps", 1234.5678901);
+    jw_member_tenths(&w, "p50_us", 41.96);
+    jw_member_tenths(&w, "none", NAN);
+    jw_end(&w);
+    CHECK_STR(text_str(&text), "{\"qps\":1234.6,\"p50_us\":42,\"none\":null}");
+}
 TEST("minus zero stays a real number") {
     OWNED(text_close) Text text = {0};
     jw_json(&(JsonWriter){.out = &text}, read_ok("[-0.0,-0e5]"));

@@ -1,6 +1,6 @@
 // A client that builds indexes over a dataset that does not change, and deletes them again.
 import { same, truth } from '../kit/server.mjs'
-import { send, sendJson } from './random.mjs'
+import { buildIndex, ingestTexts, send, sendJson } from './random.mjs'
 
 const documents = 200, kept = 4
 const text = i => `document number${i} about topic${i % 17} and subject${i % 23}`
@@ -14,9 +14,7 @@ export class IndexBuilder {
   }
 
   async ingestOnce(alive) {
-    const lines = Array.from({ length: documents }, (_, i) => JSON.stringify({ id: i, text: text(i) }))
-    const answer = await send(alive, 'POST', '/ingest/file?dataset=papers&format=ndjson&mode=replace', lines.join('\n'))
-    truth(answer.status === 201, `papers: ${answer.status} ${answer.bytes}`)
+    await ingestTexts(alive, 'papers', Array.from({ length: documents }, (_, i) => text(i)))
     this.ingested = true
   }
 
@@ -30,9 +28,7 @@ export class IndexBuilder {
     } else {
       // A name that a crash left unfinished must be free for the next build.
       this.pending ??= `index${this.number++}`
-      const spec = { index: this.pending, dataset: 'papers', id_column: 'id', text_column: 'text',
-        vector_backend: this.number % 2 ? 'parquet' : 'lance' }
-      const answer = await sendJson(alive, 'POST', '/vectors/indexes?wait=true', spec)
+      const answer = await buildIndex(alive, this.pending, 'papers', { vector_backend: this.number % 2 ? 'parquet' : 'lance' })
       truth(answer.status === 201 && answer.json.rows === documents, `building ${this.pending}: ${answer.status} ${answer.bytes}`)
       this.indexes.add(this.pending)
     }

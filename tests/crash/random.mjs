@@ -1,5 +1,7 @@
 // Numbers that depend on the seed alone (mulberry32), and requests that tell a dead server from a
 // wrong answer.
+import { truth } from '../kit/server.mjs'
+
 export class Random {
   constructor(seed) { this.state = seed >>> 0 }
 
@@ -29,6 +31,17 @@ export async function send(alive, method, path, body, headers = {}) {
 
 export const sendJson = (alive, method, path, value) =>
   send(alive, method, path, JSON.stringify(value), { 'content-type': 'application/json' })
+
+// A dataset of the rows {id, text}, numbered from 0, in place of what it held.
+export async function ingestTexts(alive, dataset, texts) {
+  const lines = texts.map((text, id) => JSON.stringify({ id, text }))
+  const answer = await send(alive, 'POST', `/ingest/file?dataset=${dataset}&format=ndjson&mode=replace`, lines.join('\n'))
+  truth(answer.status === 201, `${dataset}: ${answer.status} ${answer.bytes}`)
+}
+
+// An index over one of those, whole when it is answered.
+export const buildIndex = (alive, index, dataset, more) =>
+  sendJson(alive, 'POST', '/vectors/indexes?wait=true', { index, dataset, id_column: 'id', text_column: 'text', ...more })
 
 export async function rows(server, sql) {
   const answer = await sendJson({ server }, 'POST', '/query', { sql, limit: 100000 })

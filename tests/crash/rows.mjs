@@ -1,7 +1,7 @@
 // Two clients of one index: one puts rows into it and deletes documents, the other folds it,
 // refreshes it over a dataset that changes, and promotes configurations.
 import { same, truth } from '../kit/server.mjs'
-import { send, sendJson } from './random.mjs'
+import { buildIndex, ingestTexts, send, sendJson } from './random.mjs'
 
 const documents = 100
 const text = (i, version) => `paper number${i} of edition${version}`
@@ -62,16 +62,13 @@ export class RowBuilder {
   }
 
   async ingest(alive) {
-    const lines = Array.from({ length: documents }, (_, i) => JSON.stringify({ id: i, text: text(i, this.edition + 1) }))
-    const answer = await send(alive, 'POST', '/ingest/file?dataset=living&format=ndjson&mode=replace', lines.join('\n'))
-    truth(answer.status === 201, `living: ${answer.status} ${answer.bytes}`)
+    await ingestTexts(alive, 'living', Array.from({ length: documents }, (_, i) => text(i, this.edition + 1)))
     this.edition++
   }
 
   async make(alive) {
     await this.ingest(alive)
-    const spec = { index: 'living', dataset: 'living', id_column: 'id', text_column: 'text' }
-    const answer = await sendJson(alive, 'POST', '/vectors/indexes?wait=true', spec)
+    const answer = await buildIndex(alive, 'living', 'living')
     truth(answer.status === 201 || answer.json.code === 'index_exists', `making living: ${answer.status} ${answer.bytes}`)
     const made = await sendJson(alive, 'PUT', '/vectors/evals/living/e', { sample: 3 })
     truth(made.status < 300, `the eval set: ${made.status} ${made.bytes}`)

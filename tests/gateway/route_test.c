@@ -80,6 +80,7 @@ TEST("dates are written and read as HTTP has them") {
     CHECK_STR(http_date(784111777000, buffer), "Sun, 06 Nov 1994 08:49:37 GMT");
     CHECK(http_date_read(STR("Sun, 06 Nov 1994 08:49:37 GMT"), &at));
     CHECK_INT(at, 784111777000);
+    CHECK(!http_date_read((Str){0}, &at)); /* of a header that was not sent */
     CHECK(!http_date_read(STR("yesterday"), &at));
     CHECK(!http_date_read(STR("Sun, 06 Nov 1994 08:49:37 GMTx"), &at));
 }

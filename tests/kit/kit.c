@@ -87,6 +87,47 @@ void kit_server_stop(KitServer *server, int signal_number) {
     server->pid = 0;
 }
 
+static int acknowledgements; /* a pipe's end; at most 64 KiB wait in it, then the child does */
+
+void kit_acknowledge(const void *record, size_t size) {
+    if (write(acknowledgements, record, size) != (ssize_t)size) _exit(1);
+}
+
+int kit_kills(int usual) {
+    const char *kills = getenv("CRASH_KILLS");
+    return kills ? atoi(kills) : usual;
+}
+
+static size_t read_all(int fd, char *out, size_t size_max) {
+    size_t size = 0;
+    for (ssize_t n; size < size_max && (n = read(fd, out + size, size_max - size)) > 0;)
+        size += (size_t)n;
+    return size;
+}
+
+const void *kit_kill(void (*work)(void *context), void *context, unsigned within_us, size_t size,
+                     size_t *count) {
+    static _Alignas(16) char records[2 << 16];
+    int ends[2], status;
+    CHECK(pipe(ends) == 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        acknowledgements = ends[1];
+        if (!setjmp(failed)) work(context);
+        _exit(1);
+    }
+    close(ends[1]);
+    CHECK(read(ends[0], records, size) == (ssize_t)size); /* it runs: now at any moment */
+    usleep((useconds_t)(random_u64() % within_us));
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    CHECK(WIFSIGNALED(status));
+    *count = 1 + read_all(ends[0], records + size, sizeof records - size) / size;
+    close(ends[0]);
+    return records;
+}
+
 static bool run_case(const Case *test) {
     if (setjmp(failed)) return false;
     test->run();

@@ -48,3 +48,11 @@ typedef struct KitServer {
 } KitServer;
 bool kit_server_start(const char *dir, KitServer *out, Err *err);
 void kit_server_stop(KitServer *server, int signal_number); /* waits for it */
+
+/* Runs `work` in a child of its own, which acknowledges each step with a record of `size` bytes,
+ * and kills it at a random moment within `within_us` of the first. The records, oldest first, stay
+ * until the next call. */
+const void *kit_kill(void (*work)(void *context), void *context, unsigned within_us, size_t size,
+                     size_t *count);
+void kit_acknowledge(const void *record, size_t size);
+int kit_kills(int usual); /* how often to do that: CRASH_KILLS, where it is set */

@@ -1,9 +1,5 @@
 #include "lance/lance_kit.h"
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 /* What was acknowledged before the process was killed. */
 typedef struct Progress {
     uint64_t version, rows;
@@ -25,37 +21,20 @@ static bool change(LanceTable *table, const LanceSchema *schema, uint64_t n) {
     return lance_delete(table, &row, 1, NULL, &err);
 }
 
-static void change_until_killed(const char *dir, int acks) {
+static void change_forever(void *dir) {
     LanceSchema schema = kit_small_schema();
     Store *store = kit_store(dir);
     LanceTable *table;
-    if (!lance_open(store, STR("a/t.lance"), 0, &table, &err)) _exit(1);
+    CHECK_OK(lance_open(store, STR("a/t.lance"), 0, &table, &err));
     for (uint64_t n = random_u64() % 7;; n++) {
-        if (!change(table, &schema, n)) _exit(1);
+        CHECK_OK(change(table, &schema, n));
         Progress progress = {kit_version(table), kit_rows(table)};
-        if (write(acks, &progress, sizeof progress) != sizeof progress) _exit(1);
+        kit_acknowledge(&progress, sizeof progress);
     }
 }
 
-static Progress crash_once(const char *dir) {
-    int ends[2];
-    Progress progress, last = {0};
-    CHECK(pipe(ends) == 0);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) change_until_killed(dir, ends[1]);
-    close(ends[1]);
-    CHECK(read(ends[0], &last, sizeof last) == sizeof last);
-    usleep((useconds_t)(random_u64() % 30000));
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    while (read(ends[0], &progress, sizeof progress) == sizeof progress) last = progress;
-    close(ends[0]);
-    return last;
-}
-
 static void kill_often(const char *file_version) {
-    const char *kills = getenv("CRASH_KILLS"), *dir = kit_dir();
+    const char *dir = kit_dir();
     static int64_t ids[100000];
     LanceSchema schema = kit_small_schema();
     Store *store = kit_store(dir);
@@ -63,8 +42,10 @@ static void kill_often(const char *file_version) {
     CHECK_OK(kit_append(table, &schema, 0, 100));
     lance_close(&table);
     store_close(&store);
-    for (int round = 0; round < (kills ? atoi(kills) : 50); round++) {
-        Progress known = crash_once(dir);
+    for (int round = 0; round < kit_kills(50); round++) {
+        size_t acks;
+        const Progress *all = kit_kill(change_forever, (void *)dir, 30000, sizeof *all, &acks);
+        Progress known = all[acks - 1];
         store = kit_store(dir);
         CHECK_OK(lance_open(store, STR("a/t.lance"), 0, &table, &err));
         CHECK(kit_version(table) == known.version || kit_version(table) == known.version + 1);

@@ -1,9 +1,5 @@
 #include "lance/lance_kit.h"
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #define DIMENSION 16
 #define FIRST_ROWS 2000
 
@@ -54,32 +50,15 @@ static bool change(LanceTable *table, uint64_t n) {
     }
 }
 
-static void change_until_killed(const char *dir, int acks) {
+static void change_forever(void *dir) {
     Store *store = kit_store(dir);
     LanceTable *table;
-    if (!lance_open(store, STR("a/t.lance"), 0, &table, &err)) _exit(1);
+    CHECK_OK(lance_open(store, STR("a/t.lance"), 0, &table, &err));
     for (uint64_t n = random_u64() % 6;; n++) {
-        if (!change(table, n)) _exit(1);
+        CHECK_OK(change(table, n));
         uint64_t version = kit_version(table);
-        if (write(acks, &version, sizeof version) != sizeof version) _exit(1);
+        kit_acknowledge(&version, sizeof version);
     }
-}
-
-static uint64_t crash_once(const char *dir) {
-    int ends[2];
-    uint64_t version, last = 0;
-    CHECK(pipe(ends) == 0);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) change_until_killed(dir, ends[1]);
-    close(ends[1]);
-    CHECK(read(ends[0], &last, sizeof last) == sizeof last);
-    usleep((useconds_t)(random_u64() % 60000));
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    while (read(ends[0], &version, sizeof version) == sizeof version) last = version;
-    close(ends[0]);
-    return last;
 }
 
 static void check_found(LanceTable *table, uint64_t id) {
@@ -105,15 +84,17 @@ static void check_found(LanceTable *table, uint64_t id) {
 }
 
 static void kill_often(const char *file_version) {
-    const char *kills = getenv("CRASH_KILLS"), *dir = kit_dir();
+    const char *dir = kit_dir();
     LanceSchema schema = vector_schema();
     Store *store = kit_store(dir);
     LanceTable *table = kit_table_in(store, file_version, &schema);
     CHECK_OK(add_rows(table, 0, FIRST_ROWS));
     lance_close(&table);
     store_close(&store);
-    for (int round = 0; round < (kills ? atoi(kills) : 50); round++) {
-        uint64_t known = crash_once(dir);
+    for (int round = 0; round < kit_kills(50); round++) {
+        size_t acks;
+        const uint64_t *all = kit_kill(change_forever, (void *)dir, 60000, sizeof *all, &acks);
+        uint64_t known = all[acks - 1];
         LanceCleaned cleaned;
         store = kit_store(dir);
         CHECK_OK(lance_open(store, STR("a/t.lance"), 0, &table, &err));

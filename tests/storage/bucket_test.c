@@ -3,10 +3,8 @@
 
 #include <openssl/sha.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static Err err;
@@ -556,51 +554,47 @@ TEST("a delete whose marker cannot be stored deletes nothing, and one of the res
     CHECK(rename(home.away, home.primary) == 0);
 }
 
-/* Deletes the keys "0", "1", ... of `more` and says so through the pipe, until it is killed. */
-static void delete_until_killed(Home *home, int out, int from) {
-    Buckets *buckets = open_full(home, NULL, false, 0);
-    for (int i = from;; i++) {
+typedef struct Deleting {
+    Home home;
+    int from;
+} Deleting;
+
+/* Deletes the keys "d/0", "d/1", ... of `more`, and says so. */
+static void delete_forever(void *context) {
+    Deleting *deleting = context;
+    Buckets *buckets = open_full(&deleting->home, NULL, false, 0);
+    for (int i = deleting->from;; i++) {
         char key[16];
         snprintf(key, sizeof key, "d/%d", i);
-        if (!buckets_remove_object(buckets, STR("more"), str_from(key), &err)) _exit(1);
-        if (write(out, &i, sizeof i) != sizeof i) _exit(2);
+        CHECK_OK(buckets_remove_object(buckets, STR("more"), str_from(key), &err));
+        kit_acknowledge(&i, sizeof i);
     }
 }
 
 TEST("acknowledged deletes stay deleted after SIGKILL at any moment, with the primary there and "
      "away") {
-    Home home;
+    Deleting deleting = {.from = 0};
+    Home *home = &deleting.home;
     OWNED(buckets_close) Buckets *buckets = NULL;
     Str by;
-    int next = 0, i, kills = getenv("CRASH_KILLS") ? atoi(getenv("CRASH_KILLS")) : 20;
-    home_make(&home);
-    buckets = open_full(&home, NULL, false, 0);
-    CHECK_OK(add_more(buckets, &home));
-    for (int round = 0; round < kills; round++) {
-        int pipe_fd[2], status;
+    home_make(home);
+    buckets = open_full(home, NULL, false, 0);
+    CHECK_OK(add_more(buckets, home));
+    for (int round = 0; round < kit_kills(20); round++) {
+        size_t acks;
         buckets_close(&buckets);
-        CHECK(pipe(pipe_fd) == 0);
-        pid_t pid = fork();
-        if (pid == 0) delete_until_killed(&home, pipe_fd[1], next);
-        close(pipe_fd[1]);
-        usleep((useconds_t)(10000 + random_u64() % 50000));
-        kill(pid, SIGKILL);
-        waitpid(pid, &status, 0);
-        CHECK(WIFSIGNALED(status));
-        buckets = open_full(&home, NULL, false, 0);
-        if (round % 2) CHECK(rename(home.primary, home.away) == 0);
-        while (read(pipe_fd[0], &i, sizeof i) == sizeof i) {
+        kit_kill(delete_forever, &deleting, 50000, sizeof(int), &acks);
+        buckets = open_full(home, NULL, false, 0);
+        if (round % 2) CHECK(rename(home->primary, home->away) == 0);
+        for (; acks > 0; acks--, deleting.from++) {
             char key[16];
-            snprintf(key, sizeof key, "d/%d", i);
+            snprintf(key, sizeof key, "d/%d", deleting.from);
             put(buckets, "rescue", key, "copy");
             CHECK(!get(buckets, "more", key, &by));
             CHECK_INT(err.kind, LH_MISSING);
-            next = i + 1;
         }
-        if (round % 2) CHECK(rename(home.away, home.primary) == 0);
-        close(pipe_fd[0]);
+        if (round % 2) CHECK(rename(home->away, home->primary) == 0);
     }
-    CHECK(next > 0);
 }
 
 TEST("reads are local when the bucket, its rescue and the markers are") {

@@ -372,30 +372,27 @@ TEST("what a primary has that was away at the start is loaded once it is back") 
     CHECK_STR(json_get_text(&all->items[1], "key", STR("")), "old");
 }
 
-/* Adds events with consecutive keys, flushes each, and says so through the pipe, until it is
- * killed. */
-static void add_until_killed(const char *root, const char *spool, int out, int from, bool away) {
-    Store *store = NULL;
+typedef struct Adding {
+    char root[128], moved[140], spool[128];
+    int from;
+    bool away;
+} Adding;
+
+/* Adds events with consecutive keys, flushes each, and says so. */
+static void add_forever(void *context) {
+    const Adding *adding = context;
     ErrorJournal *journal;
-    char moved[140];
-    if (!store_local_open(str_from(root), &store, &err)) _exit(1);
-    errors_open(&(ErrorsOptions){.store = store, .spool_path = spool}, &journal);
-    snprintf(moved, sizeof moved, "%s.moved", root);
-    if (away && rename(root, moved)) _exit(2);
-    for (int i = from;; i++) {
+    Store *store = open_root(adding->root);
+    errors_open(&(ErrorsOptions){.store = store, .spool_path = adding->spool}, &journal);
+    if (adding->away) CHECK(rename(adding->root, adding->moved) == 0);
+    for (int i = adding->from;; i++) {
         char key[16];
         snprintf(key, sizeof key, "%06d", i);
         add(journal, "a", key, false);
-        if (!errors_flush(journal, &err)) _exit(3);
-        if (i % 7 == 0 && !away && !errors_compact(journal, NULL, &err)) _exit(4);
-        if (write(out, &i, sizeof i) != sizeof i) _exit(5);
+        CHECK_OK(errors_flush(journal, &err));
+        if (i % 7 == 0 && !adding->away) CHECK_OK(errors_compact(journal, NULL, &err));
+        kit_acknowledge(&i, sizeof i);
     }
-}
-
-static int last_acknowledged(int in, int from) {
-    int last = from - 1, i;
-    while (read(in, &i, sizeof i) == sizeof i) last = i;
-    return last;
 }
 
 /* Every acknowledged event is there once, in the answer and on disk. */
@@ -415,35 +412,26 @@ static void check_events(ErrorJournal *journal, const bool *acknowledged, int co
 
 TEST("acknowledged events survive SIGKILL at any moment, with the primary there and away") {
     const char *dir = kit_dir();
-    char root[128], moved[140], spool[128];
+    Adding adding = {.from = 0};
     static bool acknowledged[ERRORS_KEPT_MAX + 1];
-    int next = 0, count = 0, kills = getenv("CRASH_KILLS") ? atoi(getenv("CRASH_KILLS")) : 30;
-    snprintf(root, sizeof root, "%s/root", dir);
-    snprintf(moved, sizeof moved, "%s.moved", root);
-    snprintf(spool, sizeof spool, "%s/spool", dir);
-    for (int i = 0; i < kills; i++) {
-        int pipe_fd[2];
-        CHECK(pipe(pipe_fd) == 0);
-        pid_t pid = fork();
-        if (pid == 0) add_until_killed(root, spool, pipe_fd[1], next, i % 2);
-        close(pipe_fd[1]);
-        usleep((useconds_t)(10000 + random_u64() % 60000));
-        kill(pid, SIGKILL);
-        int status;
-        waitpid(pid, &status, 0);
-        CHECK(WIFSIGNALED(status));
-        for (int last = last_acknowledged(pipe_fd[0], next); next <= last; next++, count++)
-            acknowledged[next] = true;
-        next++; /* that one may be there without having been acknowledged */
-        close(pipe_fd[0]);
-        if (access(moved, F_OK) == 0) CHECK(rename(moved, root) == 0);
+    int count = 0;
+    snprintf(adding.root, sizeof adding.root, "%s/root", dir);
+    snprintf(adding.moved, sizeof adding.moved, "%s.moved", adding.root);
+    snprintf(adding.spool, sizeof adding.spool, "%s/spool", dir);
+    for (int i = 0; i < kit_kills(30); i++) {
+        size_t acks;
+        adding.away = i % 2;
+        kit_kill(add_forever, &adding, 60000, sizeof(int), &acks);
+        for (; acks > 0; acks--, count++) acknowledged[adding.from++] = true;
+        adding.from++; /* that one may be there without having been acknowledged */
+        if (adding.away) CHECK(rename(adding.moved, adding.root) == 0);
     }
-    CHECK(count > 0 && next < ERRORS_KEPT_MAX);
-    OWNED(store_close) Store *store = open_root(root);
+    CHECK(count > 0 && adding.from < ERRORS_KEPT_MAX);
+    OWNED(store_close) Store *store = open_root(adding.root);
     OWNED(errors_close) ErrorJournal *journal = NULL;
-    errors_open(&(ErrorsOptions){.store = store, .spool_path = spool}, &journal);
+    errors_open(&(ErrorsOptions){.store = store, .spool_path = adding.spool}, &journal);
     CHECK_OK(errors_flush(journal, &err));
-    check_events(journal, acknowledged, next);
+    check_events(journal, acknowledged, adding.from);
 }
 
 typedef struct Rival {

@@ -1,7 +1,6 @@
 #include "storage/store_contract.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -258,38 +257,25 @@ TEST("what a crash left in staging is swept at open, what another store stages i
     CHECK_INT(files, 0);
 }
 
-/* Writes objects of one repeated digit, in two sizes, over and over; acknowledges each on the pipe
- * as the digit that was written last under its key. */
-static void write_until_killed(const char *root, int acks, int seed) {
-    Store *store = NULL;
+typedef struct Writing {
+    const char *root;
+    int seed;
+} Writing;
+
+/* Writes objects of one repeated digit, in two sizes, over and over; acknowledges each as the digit
+ * that was written last under its key. */
+static void write_forever(void *context) {
+    const Writing *writing = context;
+    Store *store = open_root(writing->root);
     static char data[200000];
-    if (!store_local_open(str_from(root), &store, &err)) _exit(1);
-    for (int i = seed;; i++) {
+    for (int i = writing->seed;; i++) {
         char key[16], ack[2] = {(char)(i % 7), (char)('0' + i % 10)};
         size_t size = i % 2 ? sizeof data : 100;
         snprintf(key, sizeof key, "k/%d", i % 7);
         memset(data, ack[1], size);
-        if (!store_write(store, str_from(key), (Bytes){(uint8_t *)data, size}, NULL, &err))
-            _exit(1);
-        if (write(acks, ack, 2) != 2) _exit(1);
+        CHECK_OK(store_write(store, str_from(key), (Bytes){(uint8_t *)data, size}, NULL, &err));
+        kit_acknowledge(ack, 2);
     }
-}
-
-static void crash_once(const char *root, int round, char last[7]) {
-    int ends[2];
-    char ack[2];
-    CHECK(pipe(ends) == 0);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) write_until_killed(root, ends[1], round * 13);
-    close(ends[1]);
-    CHECK(read(ends[0], ack, 2) == 2); /* it runs: now at any moment */
-    last[(int)ack[0]] = ack[1];
-    usleep((useconds_t)(random_u64() % 30000));
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    while (read(ends[0], ack, 2) == 2) last[(int)ack[0]] = ack[1];
-    close(ends[0]);
 }
 
 /* Whole, of one digit; and not older than what was acknowledged: the write after an
@@ -309,9 +295,12 @@ TEST("killed at any moment: acknowledged objects are intact, none is half, stagi
     const char *root = kit_dir();
     char last[7] = {0}, path[PATH_MAX];
     int files, checked = 0;
+    size_t count;
     for (int round = 0; round < 20; round++) {
         memset(last, 0, sizeof last);
-        crash_once(root, round, last);
+        Writing writing = {root, round * 13};
+        const char(*acks)[2] = kit_kill(write_forever, &writing, 30000, sizeof *acks, &count);
+        for (size_t i = 0; i < count; i++) last[(int)acks[i][0]] = acks[i][1];
         OWNED(store_close) Store *store = open_root(root);
         for (int k = 0; k < 7; k++)
             if (last[k]) check_whole(store, k, last[k]), checked++;
