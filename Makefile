@@ -38,7 +38,7 @@ tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check
 fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
 bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
 bench-vector: $(BUILD)/bench/vector_ours $(BUILD)/bench/vector_data ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run vector
-bench-lance: $(BUILD)/bench/lance $(BUILD)/bench/lance_index $(BUILD)/bench/vector_data ; @scripts/install-deps test && BUILD=$(BUILD) bench/run lance lance_index
+bench-lance: $(BUILD)/lakehouse $(BUILD)/bench/lance $(BUILD)/bench/lance_docs $(BUILD)/bench/lance_index $(BUILD)/bench/vector_data ; @scripts/install-deps test && BUILD=$(BUILD) bench/run lance lance_docs lance_index
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
 format: ; @clang-format -i $$(git ls-files 'src/*.[ch]' 'src/*.cc' 'tests/*.[ch]' 'bench/*.[ch]')
 lint: ; @scripts/lint

@@ -1,14 +1,15 @@
 // benchmark: IVF_PQ in a Lance table of 100,000 vectors of 768 floats, built and searched, beside LanceDB on a copy of the same table
-// SUB_VECTORS=48 measures one kind of code alone (LanceDB builds 48 in two minutes, 192 in eight)
+// usage: [SUB_VECTORS=48,96,192] [NPROBES=5,20] [CLIENTS=1,2] [LANCEDB=no] node bench/lance_index.mjs
+// Parts are measured alone by naming them: LanceDB builds codes of 48 sub-vectors in two minutes, of 192
+// in eight. LANCEDB=no leaves it out.
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lancedb } from '../tests/lance/lancedb.mjs'
+import { build, freshDir, quick } from './report.mjs'
 
-const dir = mkdtempSync(join(tmpdir(), 'lakehouse-bench-'))
-process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
-const build = process.env.BUILD ?? 'build', quick = !!process.env.QUICK
+const dir = freshDir(), peer = process.env.LANCEDB !== 'no'
+const parts = (name, all) => (process.env[name] ?? all).split(',').map(Number)
 const rows = quick ? 10000 : 100000, partitions = quick ? 100 : 316, queries = quick ? 200 : 1000, dimension = 768
 const run = (program, ...words) => execFileSync(join(build, 'bench', program), words.map(String), { encoding: 'utf8' })
 const now = () => Number(process.hrtime.bigint()) / 1e3
@@ -40,15 +41,17 @@ async function search(nprobes, refine, clients) {
   return { recall: found / queries / 10, p50_us: at(times, 0.5), p99_us: at(times, 0.99), per_s: queries / ((now() - start) / 1e6) }
 }
 
-console.log('sub_vectors,nprobes,refine,clients,build_ms,recall,p50_us,p99_us,per_s,lancedb_build_ms,lancedb_recall,lancedb_p50_us,lancedb_p99_us,lancedb_per_s')
-for (const subVectors of (process.env.SUB_VECTORS ?? '48,96,192').split(',').map(Number)) {
-  const ours_ms = Number(run('lance_index', 'build', dir, 'ours.lance', partitions, subVectors))
-  const start = now()
-  await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'cosine', numPartitions: partitions, numSubVectors: subVectors }) })
+const ours = ['build_ms', 'recall', 'p50_us', 'p99_us', 'per_s'], peers = peer ? ours.map(name => `lancedb_${name}`) : []
+console.log(['sub_vectors', 'nprobes', 'refine', 'clients', ...ours, ...peers].join(','))
+const numbers = (build_ms, found) => [build_ms, found.recall, found.p50_us, found.p99_us, found.per_s]
+for (const subVectors of parts('SUB_VECTORS', '48,96,192')) {
+  const ours_ms = Number(run('lance_index', 'build', dir, 'ours.lance', partitions, subVectors)), start = now()
+  if (peer) await theirs.createIndex('vector', { config: lancedb.Index.ivfPq({ distanceType: 'cosine', numPartitions: partitions, numSubVectors: subVectors }) })
   const theirs_ms = (now() - start) / 1e3
-  for (const nprobes of [5, 20])
-    for (const clients of [1, 2]) {
-      const a = JSON.parse(run('lance_index', 'search', dir, 'ours.lance', dir, nprobes, 10, clients)), b = await search(nprobes, 10, clients)
-      console.log([subVectors, nprobes, 10, clients, ours_ms, a.recall, a.p50_us, a.p99_us, a.per_s, theirs_ms, b.recall, b.p50_us, b.p99_us, b.per_s].map(x => +x.toFixed(4)).join(','))
+  for (const nprobes of parts('NPROBES', '5,20'))
+    for (const clients of parts('CLIENTS', '1,2')) {
+      const row = [subVectors, nprobes, 10, clients, ...numbers(ours_ms, JSON.parse(run('lance_index', 'search', dir, 'ours.lance', dir, nprobes, 10, clients)))]
+      if (peer) row.push(...numbers(theirs_ms, await search(nprobes, 10, clients)))
+      console.log(row.map(x => +x.toFixed(4)).join(','))
     }
 }

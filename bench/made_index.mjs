@@ -18,8 +18,8 @@ async function writeRows(vectors, path, dimensions) {
   await once(out, 'finish')
 }
 
-// `file` is the index's, `queries` that of a thousand vectors to ask for.
-export async function startMade(rows, dimensions, options) {
+// `file` is the index's (of backend "lance" its table), `queries` that of a thousand vectors to ask for.
+export async function startMade(rows, dimensions, options, backend = 'parquet') {
   const dir = freshDir(), data = join(dir, 'data')
   execFileSync(join(build, 'bench/vector_data'), ['made', dir, rows, dimensions, 1000, 200].map(String))
   await writeRows(join(dir, 'base.f32'), join(dir, 'rows.ndjson'), dimensions)
@@ -28,11 +28,12 @@ export async function startMade(rows, dimensions, options) {
   const made = await fetch(`${server.url}/vectors/indexes?wait=true`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ index: 'made', dataset: 'made', id_column: 'id', vector_column: 'v' }),
+    body: JSON.stringify({ index: 'made', dataset: 'made', id_column: 'id', vector_column: 'v', vector_backend: backend }),
   })
   if (made.status !== 201) throw new Error(await made.text())
-  const folder = join(data, 'primary/vectors/made/hnsw')
-  return { server, file: join(folder, readdirSync(folder)[0]), queries: join(dir, 'query.f32') }
+  const folder = join(data, 'primary/vectors/made', backend === 'lance' ? '' : 'hnsw')
+  const file = backend === 'lance' ? 'docs.lance' : readdirSync(folder)[0]
+  return { dir, server, file: join(folder, file), queries: join(dir, 'query.f32') }
 }
 
 // Queries a second by name and number of clients: { raw1, raw2, ... }; see search_beside.c.

@@ -6,18 +6,10 @@
  *
  * Prints a line for each way (direct, raw, raw-many, json), or for one: NAME CLIENTS
  * QUERIES_PER_SECOND, the median of the rounds. */
-#include "base/base.h"
+#include "client.h"
 #include "vector/index.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define K 10
 #define MANY 100
@@ -25,9 +17,8 @@
 
 typedef struct Beside {
     Index *index;
-    const char *name; /* of the index */
-    uint16_t port;
-    float *queries; /* rows of index->dimensions */
+    const char *name, *url; /* of the index and the server */
+    float *queries;         /* rows of index->dimensions */
     size_t count, ef;
 } Beside;
 
@@ -38,38 +29,6 @@ typedef struct Client {
     Way way;
     size_t first, step;
 } Client;
-
-static void fail(const char *what, const char *why) {
-    fprintf(stderr, "search_beside: %s: %s\n", what, why);
-    exit(1);
-}
-
-static int dial(uint16_t port) {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to))
-        fail("the server", "no connection");
-    return fd;
-}
-
-static void read_answer(int fd, Text *answer) {
-    size_t body, at, length = 0;
-    text_clear(answer);
-    for (;;) {
-        ssize_t n = read(fd, text_reserve(answer, 1 << 16), 1 << 16);
-        if (n <= 0) fail("the server", "the connection broke");
-        answer->len += (size_t)n;
-        Str all = text_str(answer);
-        if (!str_find(all, STR("\r\n\r\n"), &body)) continue;
-        if (!str_starts(all, STR("HTTP/1.1 200"))) fail("the server", "an error");
-        if (!str_find(str_slice(all, 0, body), STR("content-length: "), &at))
-            fail("the server", "no length");
-        sscanf(all.data + at, "content-length: %zu", &length);
-        if (answer->len >= body + 4 + length) return;
-    }
-}
 
 static void add_head(Text *request, const char *path, const char *type, size_t size) {
     text_print(request,
@@ -137,7 +96,7 @@ static void search_directly(const Client *client) {
         const SearchParams params = {.k = K, .ef = b->ef};
         memcpy(query, b->queries + q * b->index->dimensions, b->index->dimensions * sizeof *query);
         if (!b->index->ops->search(b->index, query, &params, hits, &found, &err))
-            fail("search", err.message);
+            client_fail("search", err.message);
     }
     free(query);
 }
@@ -151,13 +110,9 @@ typedef struct Run {
 static void *run_client(void *context) {
     Run *run = context;
     OWNED(text_close) Text answer = {0};
-    Err err;
     if (run->client.way == DIRECT) return search_directly(&run->client), NULL;
-    for (size_t i = 0; i < run->requests.count; i++) {
-        if (!fd_write(run->fd, text_bytes(&run->requests.texts[i]), &err))
-            fail("the server", err.message);
-        read_answer(run->fd, &answer);
-    }
+    for (size_t i = 0; i < run->requests.count; i++)
+        client_ask(run->fd, text_bytes(&run->requests.texts[i]), &answer);
     return NULL;
 }
 
@@ -171,7 +126,7 @@ static double measure(const Beside *b, Way way, size_t clients) {
         };
         if (way == DIRECT) continue;
         runs[i].requests = make_requests(&runs[i].client);
-        runs[i].fd = dial(b->port);
+        runs[i].fd = client_dial(b->url);
     }
     int64_t started = clock_ns();
     for (size_t i = 0; i < clients; i++) pthread_create(&threads[i], NULL, run_client, &runs[i]);
@@ -193,13 +148,13 @@ static int by_size(const void *x, const void *y) {
 static void read_queries(Beside *b, const char *path) {
     size_t size = b->index->dimensions * sizeof(float);
     FILE *file = fopen(path, "rb");
-    if (!file) fail(path, "cannot be opened");
+    if (!file) client_fail(path, "cannot be opened");
     fseek(file, 0, SEEK_END);
     b->count = (size_t)ftell(file) / size;
     rewind(file);
     b->queries = malloc(b->count * size);
     if (!b->queries || fread(b->queries, size, b->count, file) != b->count)
-        fail(path, "cannot be read");
+        client_fail(path, "cannot be read");
     fclose(file);
 }
 
@@ -216,11 +171,12 @@ int main(int argc, char **argv) {
     static double rates[COUNT(ways)][2][ROUNDS_MAX];
     Beside b = {0};
     Err err;
-    if (argc != 7 && argc != 8) fail("usage", "INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]");
+    if (argc != 7 && argc != 8)
+        client_fail("usage", "INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]");
     const char *only = argv[7]; /* NULL: all */
-    if (!index_hnsw_open(argv[1], &b.index, &err)) fail(argv[1], err.message);
+    if (!index_hnsw_open(argv[1], &b.index, &err)) client_fail(argv[1], err.message);
     b.name = argv[3];
-    b.port = (uint16_t)atoi(strrchr(argv[2], ':') + 1);
+    b.url = argv[2];
     b.ef = (size_t)atoi(argv[5]);
     size_t rounds = (size_t)MIN(MAX(atoi(argv[6]), 1), ROUNDS_MAX);
     read_queries(&b, argv[4]);

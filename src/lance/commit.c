@@ -92,8 +92,9 @@ static TryResult draft_create(Attempt *attempt, Draft *draft, Err *err) {
     transaction_encode(attempt, draft, &transaction);
     text_clear(&attempt->bytes);
     lance_manifest_write(&draft->next, text_bytes(&transaction), &attempt->bytes);
+    Keys after = {draft->after, draft->after_count};
     if (table_create_manifest(attempt->table, draft->next.version, text_bytes(&attempt->bytes),
-                              err))
+                              after, err))
         return TRY_WON;
     if (err->kind == LH_PRECONDITION) return TRY_LOST;
     return err->kind == LH_OFFLINE || err->kind == LH_TIMEOUT ? TRY_UNKNOWN : TRY_FAILED;

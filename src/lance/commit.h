@@ -51,15 +51,18 @@ typedef struct Draft {
     Text operation;       /* the operation's message */
     Str *made;            /* keys written by this try, removed when it is lost */
     size_t made_count;
+    Str *after; /* keys written lazily: durable before the version can be seen */
+    size_t after_count;
 } Draft;
-/* Notes a key that was written for this try alone. */
+/* Notes a key that was written, lazily, for this try alone. */
 void draft_made(Draft *draft, Str key);
-/* Gives the fragments new ids, from max_fragment_id on, and adds them; *fragments are changed. */
+/* Gives the fragments, which were just written, new ids, from max_fragment_id on, and adds them;
+ * *fragments are changed. */
 void draft_add_fragments(Draft *draft, Fragment *fragments, size_t count);
 /* Puts it in the place of the fragment of the same id; or takes that out. */
 void draft_replace_fragment(Draft *draft, const Fragment *fragment);
 void draft_remove_fragment(Draft *draft, uint64_t id);
-void draft_add_index(Draft *draft, const LanceIndex *index);
+void draft_add_index(Draft *draft, const LanceIndex *index); /* whose files were just written */
 void draft_remove_index(Draft *draft, const uint8_t uuid[LANCE_UUID_BYTES]);
 
 typedef struct Change {

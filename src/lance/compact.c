@@ -100,7 +100,7 @@ static bool group_copy(Compaction *compaction, Group *group, Err *err) {
 }
 
 static bool group_write(Compaction *compaction, Group *group, Err *err) {
-    return fragment_writer_open(compaction->table, &group->writer, err) &&
+    return fragment_writer_open(compaction->table, NULL, &group->writer, err) &&
            group_copy(compaction, group, err) &&
            fragment_writer_finish(group->writer, &compaction->arena, &group->made, err);
 }

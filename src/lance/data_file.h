@@ -19,7 +19,7 @@
 /* Writing, in a stream: pages and buffers go out as they are added. */
 typedef struct LanceFileWriter LanceFileWriter;
 /* In version 2.<minor>, 0 to 2. The schema is borrowed until the writer is closed; columns are its
- * fields. */
+ * fields. The file becomes durable by the version that names it: see Draft.after. */
 bool lance_file_create(Store *store, Str key, uint32_t minor, const LanceSchema *schema,
                        LanceFileWriter **out, Err *err);
 void lance_file_meta(LanceFileWriter *writer, Str name, Bytes value); /* of the schema; copied */

@@ -34,7 +34,7 @@ bool deletion_save(Store *store, Str path, uint64_t fragment_id, uint64_t read_v
                              .rows = set->count};
     roaring_write(set, &bytes);
     if (!store_write(store, deletion_key(path, fragment_id, &deletion, arena), text_bytes(&bytes),
-                     &(PutCondition){.if_absent = true}, err))
+                     &(PutCondition){.if_absent = true, .lazy = true}, err))
         return false;
     *out = deletion;
     return true;

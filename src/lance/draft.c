@@ -5,11 +5,24 @@
 
 #include <string.h>
 
+/* The list is full at each power of two. */
+static void key_add(Str **keys, size_t *count, Str key, Arena *arena) {
+    if ((*count & (*count - 1)) == 0) {
+        Str *grown = arena_array(arena, Str, MAX(*count * 2, 1));
+        if (*count) memcpy(grown, *keys, *count * sizeof *grown);
+        *keys = grown;
+    }
+    (*keys)[(*count)++] = key;
+}
+
+static void after_add(Draft *draft, Str key) {
+    key_add(&draft->after, &draft->after_count, key, draft->arena);
+}
+
 void draft_made(Draft *draft, Str key) {
-    Str *made = arena_array(draft->arena, Str, draft->made_count + 1);
-    if (draft->made_count) memcpy(made, draft->made, draft->made_count * sizeof *made);
-    made[draft->made_count++] = arena_copy(draft->arena, key);
-    draft->made = made;
+    Str copy = arena_copy(draft->arena, key);
+    key_add(&draft->made, &draft->made_count, copy, draft->arena);
+    after_add(draft, copy);
 }
 
 /* A copy of the list with room for `more`. */
@@ -29,6 +42,8 @@ void draft_add_fragments(Draft *draft, Fragment *fragments, size_t count) {
         next->fragments[next->fragment_count++] = fragments[i];
         next->fragment_id_max = (uint32_t)id;
         next->has_fragment_id = true;
+        for (size_t k = 0; k < fragments[i].file_count; k++)
+            after_add(draft, data_key(draft->path, fragments[i].files[k].path, draft->arena));
     }
 }
 
@@ -60,6 +75,8 @@ void draft_add_index(Draft *draft, const LanceIndex *index) {
     if (next->index_count) memcpy(copy, next->indexes, next->index_count * sizeof *copy);
     copy[next->index_count++] = *index;
     next->indexes = copy;
+    for (size_t i = 0; i < index->file_count; i++)
+        after_add(draft, index_key(draft->path, index->uuid, index->files[i].path, draft->arena));
 }
 
 void draft_remove_index(Draft *draft, const uint8_t uuid[LANCE_UUID_BYTES]) {

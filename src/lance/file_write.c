@@ -40,8 +40,8 @@ bool lance_file_create(Store *store, Str key, uint32_t minor, const LanceSchema 
     if (schema->len > LANCE_COLUMNS_MAX)
         return err_set(err, LH_TOO_BIG, "a table has at most %d columns, not %zu",
                        LANCE_COLUMNS_MAX, schema->len);
-    if (!store_create(store, key, &(PutCondition){.if_absent = true}, &writer->object, err))
-        return false;
+    const PutCondition fresh = {.if_absent = true, .lazy = true};
+    if (!store_create(store, key, &fresh, &writer->object, err)) return false;
     *out = TAKE(writer);
     return true;
 }

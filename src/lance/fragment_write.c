@@ -10,36 +10,39 @@
 
 struct FragmentWriter {
     LanceTable *table;
-    Snapshot *snapshot; /* whose schema it is */
+    Snapshot *snapshot;
+    const LanceSchema *schema; /* the snapshot's, or the caller's */
     LanceFileWriter *file;
     char name[NAME_SIZE];
     uint32_t minor; /* of its file's version, which is the table's */
     uint64_t rows;
 };
 
-static bool schema_check(const Manifest *manifest, Err *err) {
-    for (size_t i = 0; i < manifest->schema.len; i++)
-        if (manifest->schema.fields[i].type.kind == LANCE_OTHER)
+static bool schema_check(const LanceSchema *schema, Err *err) {
+    for (size_t i = 0; i < schema->len; i++)
+        if (schema->fields[i].type.kind == LANCE_OTHER)
             return lance_unsupported(err, "column '%.*s' has the type '%.*s', which is not written",
-                                     SHOW(manifest->schema.fields[i].name),
-                                     SHOW(manifest->schema.fields[i].type.logical));
+                                     SHOW(schema->fields[i].name),
+                                     SHOW(schema->fields[i].type.logical));
     return true;
 }
 
-bool fragment_writer_open(LanceTable *table, FragmentWriter **out, Err *err) {
+bool fragment_writer_open(LanceTable *table, const LanceSchema *schema, FragmentWriter **out,
+                          Err *err) {
     OWNED(fragment_writer_close) FragmentWriter *writer = calloc(1, sizeof *writer);
     OWNED(arena_close) Arena arena = {0};
     if (!writer) abort();
     writer->table = table;
     writer->snapshot = table_snapshot(table);
     const Manifest *manifest = snapshot_manifest(writer->snapshot);
+    writer->schema = schema ? schema : &manifest->schema;
     snprintf(writer->name, sizeof writer->name, "%016llx%016llx.lance",
              (unsigned long long)random_u64(), (unsigned long long)random_u64());
-    if (!manifest_check_writable(manifest, err) || !schema_check(manifest, err) ||
+    if (!manifest_check_writable(manifest, err) || !schema_check(writer->schema, err) ||
         !file_version_read(manifest->file_version, &writer->minor, err))
         return false;
     Str key = data_key(table_path(table), str_from(writer->name), &arena);
-    if (!lance_file_create(table_store(table), key, writer->minor, &manifest->schema, &writer->file,
+    if (!lance_file_create(table_store(table), key, writer->minor, writer->schema, &writer->file,
                            err))
         return false;
     *out = TAKE(writer);
@@ -65,7 +68,7 @@ static bool batch_check(const LanceSchema *schema, const LanceBatch *rows, Err *
 }
 
 bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *err) {
-    const LanceSchema *schema = &snapshot_manifest(writer->snapshot)->schema;
+    const LanceSchema *schema = writer->schema;
     if (!batch_check(schema, rows, err)) return false;
     if (rows->rows > LANCE_FRAGMENT_ROWS_MAX - writer->rows)
         return err_set(err, LH_TOO_BIG, "a fragment has at most %u rows", LANCE_FRAGMENT_ROWS_MAX);
@@ -76,7 +79,7 @@ bool fragment_writer_add(FragmentWriter *writer, const LanceBatch *rows, Err *er
 }
 
 bool fragment_writer_finish(FragmentWriter *writer, Arena *arena, Fragment *out, Err *err) {
-    const LanceSchema *schema = &snapshot_manifest(writer->snapshot)->schema;
+    const LanceSchema *schema = writer->schema;
     LanceDataFile *file = arena_new(arena, LanceDataFile);
     *file = (LanceDataFile){.path = arena_copy(arena, str_from(writer->name)),
                             .field_count = schema->len,

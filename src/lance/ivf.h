@@ -67,6 +67,6 @@ bool ivf_encode(const VectorColumn *vectors, const size_t *fragments, size_t cou
                 Err *err);
 void ivf_codes_close(IvfCodes *codes);
 
-/* ivf_write.c: both files, durable; *index gets its uuid, files, details and version. */
+/* ivf_write.c: both files; *index gets its uuid, files, details and version. */
 bool ivf_write(LanceTable *table, const IvfModel *model, const IvfCodes *codes, Arena *arena,
                LanceIndex *index, Err *err);

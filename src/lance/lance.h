@@ -155,14 +155,16 @@ bool lance_delete(LanceTable *table, const uint64_t *addresses, size_t count, ui
 bool lance_update(LanceTable *table, const uint64_t *addresses, size_t count,
                   const LanceBatch *rows, Err *err);
 
-/* Many rows in one fragment: batches are pages, memory is bounded by one of them. */
+/* Many rows in one fragment: batches are pages, memory is bounded by one of them. They have the
+ * table's columns (schema NULL), or others that take the place of these: only lance_writer_replace
+ * ends that, and versions before it keep their columns. */
 typedef struct LanceWriter LanceWriter;
-bool lance_writer_open(LanceTable *table, LanceWriter **out, Err *err);
+bool lance_writer_open(LanceTable *table, const LanceSchema *schema, LanceWriter **out, Err *err);
 bool lance_writer_add(LanceWriter *writer, const LanceBatch *rows, Err *err);
 bool lance_writer_commit(LanceWriter *writer, Err *err);
 void lance_writer_close(LanceWriter **writer); /* not committed: no trace */
 
-/* In the place of all rows that there are, in one version. */
+/* In the place of all rows that there are, in one version; with other columns indexes go too. */
 bool lance_writer_replace(LanceWriter *writer, Err *err);
 
 typedef struct LanceCompactOptions {

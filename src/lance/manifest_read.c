@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define TRAILER_SIZE 16
-#define FRAGMENT_BYTES_MIN 4 /* an id, a file, rows: empty ones are refused */
+#define ENTRY_BYTES_MIN 2 /* of a field or a fragment: bounds what they take in memory */
 
 enum {
     M_FIELDS = 1,
@@ -201,11 +201,13 @@ static bool message_read(Reading *reading, Bytes message, Err *err) {
     WireField field;
     size_t fields = 0, fragments = 0;
     WireReader reader = wire_read(message);
-    while (wire_next(&reader, &field))
-        fields += field.number == M_FIELDS, fragments += field.number == M_FRAGMENTS;
+    while (wire_next(&reader, &field)) {
+        if (field.number != M_FIELDS && field.number != M_FRAGMENTS) continue;
+        if (field.bytes.size < ENTRY_BYTES_MIN)
+            return err_set(err, LH_CORRUPT, "the manifest has an empty field or fragment");
+        *(field.number == M_FIELDS ? &fields : &fragments) += 1;
+    }
     if (!wire_whole(&reader, "the manifest", err)) return false;
-    if ((fields + fragments) > message.size / FRAGMENT_BYTES_MIN)
-        return err_set(err, LH_CORRUPT, "the manifest has empty fields or fragments");
     /* One more, for the field that turns out to lie below another. */
     manifest->schema.fields = arena_array(reading->arena, LanceField, fields + 1);
     manifest->fragments = arena_array(reading->arena, Fragment, fragments);

@@ -168,7 +168,8 @@ bool lance_update(LanceTable *table, const uint64_t *addresses, size_t count,
     OWNED(snapshot_release) Snapshot *then = table_snapshot(table);
     RowsChange rows = {.table = table, .then = then, .update = true};
     addresses_sort(&rows, addresses, count, &arena);
-    if (!fragment_writer_open(table, &writer, err) || !fragment_writer_add(writer, batch, err) ||
+    if (!fragment_writer_open(table, NULL, &writer, err) ||
+        !fragment_writer_add(writer, batch, err) ||
         !fragment_writer_finish(writer, &arena, &rows.added, err))
         return false;
     bool ok = update_commit(table, &rows, err);

@@ -111,10 +111,11 @@ bool table_read_manifest(LanceTable *table, uint64_t version, Arena *arena, Mani
     return true;
 }
 
-bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Err *err) {
+bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Keys after, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     Str key = manifest_key(table_path(table), version, table->old_names, &arena);
-    return store_write(table->store, key, bytes, &(PutCondition){.if_absent = true}, err);
+    PutCondition condition = {.if_absent = true, .after = after};
+    return store_write(table->store, key, bytes, &condition, err);
 }
 
 bool table_remove_manifest(LanceTable *table, uint64_t version, Err *err) {
@@ -241,8 +242,7 @@ bool lance_refresh(LanceTable *table, Err *err) {
     return ok;
 }
 
-/* The schema with ids, which live as long as the arena. */
-static bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Err *err) {
+bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Err *err) {
     if (schema->len == 0 || schema->len > LANCE_COLUMNS_MAX)
         return err_set(err, LH_INVALID, "a table has 1 to %d columns, not %zu", LANCE_COLUMNS_MAX,
                        schema->len);
@@ -250,9 +250,10 @@ static bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *
     out->len = schema->len;
     for (size_t i = 0; i < schema->len; i++) {
         LanceField *field = &out->fields[i];
-        *field = schema->fields[i];
-        field->id = (int32_t)i;
-        field->raw = (Bytes){0};
+        *field = (LanceField){.name = arena_copy(arena, schema->fields[i].name),
+                              .type = lance_type(arena_copy(arena, schema->fields[i].type.logical)),
+                              .nullable = schema->fields[i].nullable,
+                              .id = (int32_t)i};
         if (field->type.kind == LANCE_OTHER)
             return lance_unsupported(err, "column '%.*s' has the type '%.*s', which is not written",
                                      SHOW(field->name), SHOW(field->type.logical));
@@ -284,7 +285,7 @@ bool lance_create_in(Store *store, Str path, const char *file_version, const Lan
     if (!exists && missing.kind != LH_MISSING) return *err = missing, false;
     if (!exists) {
         commit_first(&numbered, file_version, &bytes);
-        exists = !table_create_manifest(table, 1, text_bytes(&bytes), err);
+        exists = !table_create_manifest(table, 1, text_bytes(&bytes), (Keys){0}, err);
         if (exists && err->kind != LH_PRECONDITION) return false;
     }
     if (exists)

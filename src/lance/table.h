@@ -43,8 +43,11 @@ void table_unlock(LanceTable *table);
 /* Reads one version's manifest; LH_MISSING "version_not_found". */
 bool table_read_manifest(LanceTable *table, uint64_t version, Arena *arena, Manifest *out,
                          Err *err);
-/* Creates the next version's manifest from its bytes; LH_PRECONDITION when it is there already. */
-bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Err *err);
+/* Columns as a table begins with them: a copy in the arena, with ids. */
+bool schema_number(const LanceSchema *schema, Arena *arena, LanceSchema *out, Err *err);
+/* Creates the next version's manifest from its bytes, once the files `after` are durable;
+ * LH_PRECONDITION when it is there already. */
+bool table_create_manifest(LanceTable *table, uint64_t version, Bytes bytes, Keys after, Err *err);
 bool table_remove_manifest(LanceTable *table, uint64_t version, Err *err);
 /* The latest version there is, by listing; LH_MISSING when there is none. */
 bool table_find_latest(LanceTable *table, uint64_t *out, Err *err);

@@ -63,6 +63,8 @@ int object_take_fd(ObjectReader *reader) {
 }
 
 bool store_check_condition(Store *store, const PutCondition *condition, Err *err) {
+    for (size_t i = 0; condition && i < condition->after.len; i++)
+        if (!key_check(condition->after.items[i], err)) return false;
     if (!condition || (!condition->if_absent && condition->if_match.len == 0)) return true;
     StoreAbilities can = store_abilities(store);
     bool ok =

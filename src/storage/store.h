@@ -44,10 +44,17 @@ int object_take_fd(ObjectReader *reader);
 
 /* A write: begin, add bytes, commit. Closing an uncommitted writer leaves no trace. */
 typedef struct ObjectWriter ObjectWriter;
+typedef struct Keys { /* of objects; borrowed */
+    const Str *items;
+    size_t len;
+} Keys;
 typedef struct PutCondition {
     bool if_absent; /* If-None-Match: *   LH_PRECONDITION when the key exists */
     Str if_match;   /* an etag without quotes; LH_PRECONDITION when it is not the object's */
-    bool lazy;      /* atomic, but a machine that loses power may lose it: for what can be remade */
+    bool lazy;      /* atomic, but a machine that loses power may lose it or leave a part of it: for
+                     * what can be remade, or that another object's `after` names */
+    Keys after;     /* objects that were written lazily: durable before this one can be seen, for
+                     * less than one by one. Until the writer is closed */
 } PutCondition;
 /* The condition (NULL: none) is known before the first byte, for a store may have to send them in
  * another way; it is checked when the write is committed. */

@@ -2,16 +2,19 @@
  *
  * A commit stamps the finished file with a new time, makes its bytes durable, puts it in place and
  * makes the folder durable; each folder that had to be made was made durable in its own parent
- * before it could be used. Conditions hold because every commit and removal of this process takes
- * the lock of its key's stripe, and "if absent" is a rename that replaces nothing, or link(), which
- * the kernel decides between all processes. In a root that other processes open too, each of them
- * also holds an flock on the file of the stripe, root/.lakehouse/locks/<2 hex>. */
+ * before it could be used. A lazy commit leaves both to a later one that names it.
+ *
+ * Conditions hold because every commit and removal of this process takes the lock of its key's
+ * stripe, and "if absent" is a rename that replaces nothing, or link(), which the kernel decides
+ * between all processes. In a root that other processes open too, each of them also holds an flock
+ * on the file of the stripe, root/.lakehouse/locks/<2 hex>. */
 #include "storage/store_local.h"
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/owned.h"
+#include "base/parallel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +27,7 @@
 
 #define STRIPES 64
 #define PLACE_TRIES_MAX 1000 /* each lost to a folder that another process pruned meanwhile */
+#define SYNC_THREADS 2       /* a third made it slower (docs/adr/0026) */
 
 typedef struct LocalWriter {
     ObjectWriter writer;
@@ -226,13 +230,59 @@ static struct timespec stamp_next(void) {
     return (struct timespec){mine / 1000000000, mine % 1000000000};
 }
 
+static int sync_at(const LocalStore *store, const char *path, int flags) {
+    OWNED(fd_close) int fd = local_resolve(store->root_fd, path, flags);
+    return fd < 0 || fsync(fd) ? errno : 0;
+}
+
+/* What must be durable before the placement is seen: its own bytes, then two for each object that
+ * was written lazily before it, which are its bytes and its entry in its folder. */
+typedef struct Syncs {
+    const Placement *place;
+    _Atomic int error;
+} Syncs;
+
+static void syncs_run(void *context, size_t from, size_t to) {
+    Syncs *syncs = context;
+    char path[STORE_KEY_MAX + 1], folder[STORE_KEY_MAX + 1];
+    for (size_t i = from; i < to; i++) {
+        const Placement *place = syncs->place;
+        int error = 0;
+        if (i == 0) {
+            error = fsync(place->fd) ? errno : 0;
+        } else {
+            Str key = place->condition->after.items[(i - 1) / 2];
+            snprintf(path, sizeof path, "%.*s", SHOW(key));
+            key_split(path, folder);
+            error = i % 2 ? sync_at(place->store, path, O_RDONLY)
+                          : sync_at(place->store, folder, O_RDONLY | O_DIRECTORY);
+        }
+        if (error) syncs->error = error;
+    }
+}
+
+/* Side by side: while one waits for the bytes of a file the other waits for the journal, which
+ * takes what both ask of it into one commit. */
+static bool place_sync(const Placement *place, Err *err) {
+    Syncs syncs = {.place = place};
+    size_t count = 1 + (place->condition ? place->condition->after.len * 2 : 0);
+    parallel_for(SYNC_THREADS, count, 1, syncs_run, &syncs);
+    errno = syncs.error;
+    return !syncs.error ||
+           local_errno(err, "cannot make '%s' and what it needs durable", place->key);
+}
+
 static bool local_place(const Placement *place, ObjectInfo *out, Err *err) {
     struct stat info;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, stamp_next()};
     OWNED(fd_close) int folder = -1;
     bool lazy = place->condition && place->condition->lazy;
-    if (futimens(place->fd, times) || (!lazy && fsync(place->fd)) || fstat(place->fd, &info))
+    if (futimens(place->fd, times) || fstat(place->fd, &info))
         return local_errno(err, "cannot make '%s' durable", place->key);
+    if (lazy) /* a hint: the disk has them, most likely, when they shall be durable */
+        sync_file_range(place->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    else if (!place_sync(place, err))
+        return false;
     if (!place_locked(place, &folder, err)) return false;
     if (!lazy && fsync(folder))
         return err_set(err, LH_OFFLINE, "'%s' was written but may not be durable: %s", place->key,

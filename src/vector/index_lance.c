@@ -65,15 +65,30 @@ static void vectors_pad(LanceIndexed *lance) {
     }
 }
 
-static bool rows_open(LanceIndexed *lance, Err *err) {
-    static const Str names[] = {STR("doc_id"), STR("chunk"), STR("text"), STR("vector")};
+static size_t dimensions_of(LanceTable *table) {
     OWNED(arena_close) Arena arena = {0};
     LanceSchema schema;
-    if (!lance_rows_open(lance->table, names, COLUMNS, &lance->rows, err)) return false;
-    lance_schema(lance->table, &arena, &schema);
+    lance_schema(table, &arena, &schema);
     for (size_t i = 0; i < schema.len; i++)
-        if (str_is(schema.fields[i].name, "vector"))
-            lance->index.dimensions = schema.fields[i].type.dimension;
+        if (str_is(schema.fields[i].name, "vector")) return schema.fields[i].type.dimension;
+    return 0;
+}
+
+bool index_lance_fits(LanceTable *table, size_t dimensions, Err *err) {
+    LanceInfo info;
+    lance_info(table, &info);
+    size_t found = dimensions_of(table);
+    return found == dimensions ||
+           err_code(err, LH_CONFLICT, "table_changed",
+                    "version %llu of the index's table has vectors of %zu dimensions, the index "
+                    "has %zu: refresh the index, or restore the table's version before",
+                    (unsigned long long)info.version, found, dimensions);
+}
+
+static bool rows_open(LanceIndexed *lance, Err *err) {
+    static const Str names[] = {STR("doc_id"), STR("chunk"), STR("text"), STR("vector")};
+    if (!lance_rows_open(lance->table, names, COLUMNS, &lance->rows, err)) return false;
+    lance->index.dimensions = dimensions_of(lance->table);
     if (lance_rows_count(lance->rows) > GRAPH_ROWS_MAX)
         return err_set(err, LH_TOO_BIG, "the table has %llu rows, at most %u fit",
                        (unsigned long long)lance_rows_count(lance->rows), GRAPH_ROWS_MAX);
@@ -109,15 +124,14 @@ bool index_lance_open(Store *store, const IndexMeta *meta, Index **out, Err *err
     if (!indexed_open(store, meta_lance_key(meta, &arena), version,
                       lance_metric_of(metric_of(meta->metric)), &lance, err))
         return false;
+    OWNED(index_close) Index *opened = &lance->index;
     Err missing = {0};
+    if (!index_lance_fits(lance->table, (size_t)meta->dimensions, err)) return false;
     if (!store_read(store, meta_words_key(meta, &arena), WORDS_BYTES_MAX, &lance->arena,
                     &lance->words, &missing) &&
-        missing.kind != LH_MISSING) {
-        *err = missing;
-        lance_index_close(&lance->index);
-        return false;
-    }
-    *out = &lance->index;
+        missing.kind != LH_MISSING)
+        return *err = missing, false;
+    *out = TAKE(opened);
     return true;
 }
 

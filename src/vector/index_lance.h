@@ -15,6 +15,8 @@ bool index_lance_open(Store *store, const IndexMeta *meta, Index **out, Err *err
 LanceTable *index_lance_table(const Index *index);
 /* Whether others have made versions since. */
 bool index_lance_behind(const Index *index, LanceTable *latest);
+/* LH_CONFLICT "table_changed" when the table's vectors are of another dimension than the index. */
+bool index_lance_fits(LanceTable *table, size_t dimensions, Err *err);
 LanceMetric lance_metric_of(Metric metric);
 
 /* Makes the table, or takes the one that is there: rows are added to a writer, and in the end

@@ -31,33 +31,33 @@ bool lance_docs_remove(Store *store, Str key, Err *err) {
     return true;
 }
 
-static bool docs_create(Store *store, Str key, size_t dimensions, LanceTable **out, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    Str vector = arena_print(&arena, "fixed_size_list:float:%zu", dimensions);
-    LanceField fields[] = {
+static LanceSchema docs_schema(size_t dimensions, Arena *arena) {
+    Str vector = arena_print(arena, "fixed_size_list:float:%zu", dimensions);
+    const LanceField fields[] = {
         {.name = STR("doc_id"), .type = lance_type(STR("string"))},
         {.name = STR("chunk"),  .type = lance_type(STR("int32")) },
         {.name = STR("text"),   .type = lance_type(STR("string"))},
         {.name = STR("vector"), .type = lance_type(vector)       },
     };
-    LanceSchema schema = {fields, COUNT(fields)};
-    return lance_create(store, key, &schema, out, err);
+    LanceSchema schema = {arena_array(arena, LanceField, COUNT(fields)), COUNT(fields)};
+    memcpy(schema.fields, fields, sizeof fields);
+    return schema;
 }
 
 /* A table of other columns is what a build that failed left behind, or of another dimension: the
- * dataset's vectors have changed. */
+ * dataset's vectors have changed. Searches go on at the version before. */
 bool lance_docs_open(Store *store, Str key, size_t dimensions, LanceDocs *out, Err *err) {
     OWNED(lance_close) LanceTable *table = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    LanceSchema schema = docs_schema(dimensions, &arena);
     *out = (LanceDocs){.dimensions = dimensions};
     if (!lance_open(store, key, 0, &table, err)) {
         if (err->kind != LH_MISSING) return false;
         *err = (Err){0};
-    } else if (!docs_same_schema(table, dimensions)) {
-        lance_close(&table);
-        if (!lance_docs_remove(store, key, err)) return false;
+        if (!lance_create(store, key, &schema, &table, err)) return false;
     }
-    if (!table && !docs_create(store, key, dimensions, &table, err)) return false;
-    if (!lance_writer_open(table, &out->writer, err)) return false;
+    bool same = docs_same_schema(table, dimensions);
+    if (!lance_writer_open(table, same ? NULL : &schema, &out->writer, err)) return false;
     out->table = TAKE(table);
     return true;
 }

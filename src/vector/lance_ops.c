@@ -218,7 +218,7 @@ static LanceDoc *docs_of(const RowsView *view, Arena *arena) {
 
 static bool docs_append(LanceWork *work, const LanceDoc *docs, size_t count, Err *err) {
     LanceDocs out = {.table = work->table, .dimensions = work->entry->index->dimensions};
-    bool ok = lance_writer_open(work->table, &out.writer, err) &&
+    bool ok = lance_writer_open(work->table, NULL, &out.writer, err) &&
               lance_docs_add(&out, docs, count, err) && lance_writer_commit(out.writer, err);
     lance_writer_close(&out.writer);
     return ok;
@@ -344,6 +344,7 @@ bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, 
     if (spec->num_partitions) meta.config.partitions = spec->num_partitions;
     if (spec->num_sub_vectors) meta.config.sub_vectors = spec->num_sub_vectors;
     int64_t started = clock_us();
+    if (!index_lance_fits(work.table, work.entry->index->dimensions, err)) return false;
     if (!lance_docs_index(work.table, metric_of(meta.metric), &meta.config, &more, &watch, err))
         return false;
     meta.build_ms = (clock_us() - started) / 1000;

@@ -27,6 +27,14 @@ static bool step_compact(LanceTable *table, const LanceSchema *schema) {
     return lance_compact(table, NULL, &done, &err);
 }
 
+static bool step_replace(LanceTable *table, const LanceSchema *schema) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(lance_writer_close) LanceWriter *writer = NULL;
+    LanceBatch batch = made_rows(schema, 20, 10, &arena);
+    return lance_writer_open(table, schema, &writer, &err) &&
+           lance_writer_add(writer, &batch, &err) && lance_writer_replace(writer, &err);
+}
+
 /* Fails the first call of a change, then the second, until it meets none: the table stands at the
  * version before or at the one after, whole, and goes on from there. */
 static void fail_each_call_in(const char *file_version, Step *step, uint64_t rows_after) {
@@ -73,4 +81,8 @@ TEST("whichever call of an update fails, no row is lost and none comes twice") {
 }
 TEST("whichever call of a compaction fails, the table is whole") {
     fail_each_call(step_compact, 20);
+}
+TEST("whichever call of a replacement of rows and columns fails, the old rows are there or the "
+     "new") {
+    fail_each_call(step_replace, 10);
 }

@@ -147,6 +147,26 @@ await check('a stale LanceDB handle rebases its append and its delete over our c
   await agree(root, 't.lance', stale)
 })
 
+await check('other columns in the place of all: LanceDB reads both versions, refuses what it began on the old one, and goes on', async () => {
+  const { root, theirs } = await shared(20)
+  await theirs.createIndex('id', { config: lancedb.Index.btree() })
+  const stale = await (await lancedb.connect(root)).openTable('t')
+  ours(root, 'replace', 't.lance', 500, 30, 'w=fixed_size_list:float:6,null', 'id=string,null')
+  let refused
+  try { await stale.add(batch(1, 1)) } catch (error) { refused = error.message }
+  if (!refused) throw new Error('LanceDB appended rows of the old columns')
+  await theirs.checkoutLatest()
+  await agree(root, 't.lance', theirs)
+  equal([await theirs.countRows(), (await theirs.listIndices()).length], [30, 0], 'rows and indexes')
+  await theirs.add([{ w: [1, 2, 3, 4, 5, 6], id: 'x' }])
+  await theirs.delete("id = 'row 501'")
+  ours(root, 'append', 't.lance', 600, 10)
+  await theirs.checkoutLatest()
+  await agree(root, 't.lance', theirs)
+  await theirs.checkout(3)
+  equal(difference(oursRows(root, 't.lance', 3), await theirRows(theirs)), undefined, 'what differs in the version before')
+})
+
 for (const version of ['2.0', '2.2']) await check(`our writers and LanceDB's append, delete and compact at once in ${version}: no row is lost, none comes twice`, async () => {
   const { root, theirs } = await shared(10, version)
   const writers = [0, 1, 2].map(i => oursLater(root, 'race', 't.lance', 10000 * (i + 1), 15))

@@ -6,6 +6,7 @@
  *     lance_tool ROOT take TABLE ADDRESS ...
  *     lance_tool ROOT delete TABLE ADDRESS ...
  *     lance_tool ROOT update TABLE FROM ROWS ADDRESS ...
+ *     lance_tool ROOT replace TABLE FROM ROWS name:type[:null] ...    all rows and columns
  *     lance_tool ROOT compact|info|inspect|versions TABLE
  *     lance_tool ROOT restore TABLE VERSION
  *     lance_tool ROOT cleanup TABLE                       all but the latest version
@@ -37,12 +38,8 @@ static uint64_t number(const char *text) {
     return value;
 }
 
-static int create(Store *store, Str path, int count, char **words) {
-    const char *file_version = "2.0";
-    if (count > 0 && !strchr(words[0], '=')) file_version = *words++, count--;
-    OWNED(lance_close) LanceTable *table = NULL;
-    OWNED(arena_close) Arena arena = {0};
-    LanceSchema schema = {arena_array(&arena, LanceField, count), (size_t)count};
+static LanceSchema columns(int count, char **words, Arena *arena) {
+    LanceSchema schema = {arena_array(arena, LanceField, count), (size_t)count};
     for (int i = 0; i < count; i++) {
         Str rest = str_from(words[i]);
         LanceField *field = &schema.fields[i];
@@ -50,7 +47,27 @@ static int create(Store *store, Str path, int count, char **words) {
         field->type = lance_type(str_until(&rest, ','));
         field->nullable = str_is(rest, "null");
     }
+    return schema;
+}
+
+static int create(Store *store, Str path, int count, char **words) {
+    const char *file_version = "2.0";
+    if (count > 0 && !strchr(words[0], '=')) file_version = *words++, count--;
+    OWNED(lance_close) LanceTable *table = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    LanceSchema schema = columns(count, words, &arena);
     return lance_create_in(store, path, file_version, &schema, &table, &err) ? 0 : failed();
+}
+
+static int replace(LanceTable *table, int count, char **words) {
+    OWNED(arena_close) Arena arena = {0};
+    OWNED(lance_writer_close) LanceWriter *writer = NULL;
+    LanceSchema schema = columns(count - 2, words + 2, &arena);
+    LanceBatch batch = made_rows(&schema, number(words[0]), (size_t)number(words[1]), &arena);
+    return lance_writer_open(table, &schema, &writer, &err) &&
+                   lance_writer_add(writer, &batch, &err) && lance_writer_replace(writer, &err)
+               ? 0
+               : failed();
 }
 
 static uint64_t *addresses(int count, char **words, Arena *arena) {
@@ -255,6 +272,7 @@ static int run(LanceTable *table, const char *verb, int count, char **words) {
     if (str_is(command, "race"))
         return append(table, &schema, number(words[0]), 10, number(words[1]));
     if (str_is(command, "update")) return update(table, &schema, count, words, &arena);
+    if (str_is(command, "replace")) return replace(table, count, words);
     if (str_is(command, "delete")) {
         if (!lance_delete(table, addresses(count, words, &arena), (size_t)count, &deleted, &err))
             return failed();

@@ -131,6 +131,23 @@ TEST("an index without a UUID, and a fragment without rows, are refused") {
     CHECK_INT(err.kind, LH_CORRUPT);
 }
 
+TEST("an empty field, or a number in its place, is refused however much stands beside it") {
+    static const Str empty[] = {STR("\x0a\x00"), STR("\x08\x08"), STR("\x12\x00")};
+    OWNED(arena_close) Arena arena = {0};
+    Manifest manifest = rich(&arena), read;
+    for (size_t i = 0; i < COUNT(empty); i++) {
+        OWNED(text_close) Text fields = {0};
+        OWNED(text_close) Text bytes = {0};
+        Manifest changed = manifest;
+        text_add(&fields, str_of(manifest.schema_raw));
+        text_add(&fields, empty[i]);
+        changed.schema_raw = text_bytes(&fields);
+        lance_manifest_write(&changed, bytes_of(STR("")), &bytes);
+        CHECK(!lance_manifest_read(text_bytes(&bytes), &arena, &read, &err));
+        CHECK_STR(str_from(err.message), "the manifest has an empty field or fragment");
+    }
+}
+
 TEST("sets of numbers go through Roaring and back: few, many, with gaps, and none") {
     static const uint32_t steps[] = {1, 2, 3, 17, 70000};
     for (size_t s = 0; s < COUNT(steps); s++) {

@@ -58,7 +58,7 @@ TEST("rows that were opened stay what they were while the table's are replaced i
     CHECK_OK(lance_rows_open(table, kit_names(&schema, &arena), schema.len, &rows, &err));
     uint64_t version = kit_version(table);
     LanceBatch batch = made_rows(&schema, 500, 20, &arena);
-    CHECK_OK(lance_writer_open(table, &writer, &err));
+    CHECK_OK(lance_writer_open(table, NULL, &writer, &err));
     CHECK_OK(lance_writer_add(writer, &batch, &err));
     CHECK_OK(lance_writer_replace(writer, &err));
     CHECK_INT(kit_version(table), version + 1);
@@ -67,7 +67,7 @@ TEST("rows that were opened stay what they were while the table's are replaced i
     CHECK_INT(lance_rows_count(rows), 30);
     CHECK(lance_rows_text(rows, 1, 12).len > 0);
     lance_writer_close(&writer);
-    CHECK_OK(lance_writer_open(table, &writer, &err));
+    CHECK_OK(lance_writer_open(table, NULL, &writer, &err));
     CHECK_OK(lance_writer_replace(writer, &err)); /* by nothing */
     CHECK_INT(kit_rows(table), 0);
 }
