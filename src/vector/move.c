@@ -191,6 +191,13 @@ static bool swap_new(Move *move, const IndexMeta *from, const IndexMeta *to, Err
     return index_swap_meta(bucket_store(move->to), from, to, err);
 }
 
+static bool not_free(const Move *move, Err *err) {
+    return err_code(err, LH_CONFLICT, "index_busy",
+                    "bucket '%.*s' holds what another move of index '%.*s' brings or has not "
+                    "removed yet: try again when it is done, or in an hour",
+                    SHOW(move->meta.bucket), SHOW(move->meta.index));
+}
+
 static bool claim_absent(Move *move, Err *err) {
     OWNED(text_close) Text text = {0};
     const PutCondition fresh = {.if_absent = true};
@@ -198,17 +205,15 @@ static bool claim_absent(Move *move, Err *err) {
     jw_object(&w);
     meta_write(&move->claim, &w);
     jw_end(&w);
-    return store_write(bucket_store(move->to), meta_name(move), text_bytes(&text), &fresh, err);
+    return store_write(bucket_store(move->to), meta_name(move), text_bytes(&text), &fresh, err) ||
+           (err->kind == LH_PRECONDITION && not_free(move, err));
 }
 
 /* What a move left a while ago is nobody's any more; at once where no other server is. */
 static bool claim_left(Move *move, const IndexMeta *there, int64_t modified_ms, Err *err) {
     if (there->moved && buckets_shared(move->indexes->buckets) &&
         modified_ms + LEFT_MS > clock_now_ms())
-        return err_code(err, LH_CONFLICT, "index_busy",
-                        "bucket '%.*s' holds what another move of index '%.*s' has not removed "
-                        "yet: try again in an hour at the latest",
-                        SHOW(move->meta.bucket), SHOW(move->meta.index));
+        return not_free(move, err);
     return swap_new(move, there, &move->claim, err);
 }
 
@@ -323,9 +328,18 @@ static bool move_open(Move *move, Str index, Str bucket, Err *err) {
     return true;
 }
 
+/* So that what is read from afar is here before anybody waits for it. */
+static bool warm(Move *move, Err *err) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    if (store_abilities(bucket_store(move->to)).local) return true;
+    entry = index_entry_open(move->indexes, &move->meta);
+    if (!entry->index) *err = entry->broken;
+    return entry->index;
+}
+
 static bool move_run(Move *move, Err *err) {
     bool ok = claim(move, err) && each_object(move, move->from, count_object, err) &&
-              each_object(move, move->from, copy_each, err);
+              each_object(move, move->from, copy_each, err) && warm(move, err);
     if (ok) {
         pthread_mutex_t *rows = indexes_row_lock(move->indexes, move->meta.index);
         pthread_rwlock_wrlock(&move->indexes->placement);

@@ -18,7 +18,7 @@
 #define META_SIZE_MAX (1 << 20)
 #define MOVE_LOOK_US 20000
 #define MOVE_WAIT_US 10000000 /* of a put, for a move to come to its end */
-#define MOVE_DEAD_US 60000000 /* after which it is taken back: nobody is at it any more */
+#define MOVE_DEAD_US 30000000 /* after which it is taken back: nobody is at it any more */
 
 static bool index_changed(Str index, Err *err) {
     return err_code(err, LH_CONFLICT, "index_changed",

@@ -23,12 +23,12 @@ export async function makeNotes(server, more = {}) {
 // What the other server changes meanwhile (it folds by itself) is answered so, and asked again.
 export async function change(server, method, path, body) {
   return within(30000, async () => {
-    const answer = await call(server, method, `${path}?wait=true`, body)
+    const answer = await call(server, method, path, body)
     truth(answer.status === 200 || ['index_changed', 'index_busy'].includes(answer.json.code), answer.text)
     return answer.status === 200 && answer.json
   })
 }
-export const move = (server, bucket) => change(server, 'PATCH', at, { bucket })
+export const move = (server, bucket) => change(server, 'PATCH', `${at}?wait=true`, { bucket })
 export const bucketOf = async server => (await call(server, 'GET', at)).json.bucket
 
 // Puts, and deletes each fifth again, until `goes` says no: document -> whether it is there.
