@@ -61,6 +61,8 @@ static const Option index_create_options[] = {
     {"bucket",     LH_TEXT, AT(IndexValues, bucket), NULL, "home of the index"},
     {"backend",                              LH_TEXT, AT(IndexValues, vector_backend), NULL, "how vectors are kept",
      .choices = "parquet|lance"},
+    {"lance_version", LH_TEXT, AT(IndexValues, lance_version), NULL,
+     "backend lance: of the table's files, 2.0 unless said", .choices = "2.0|2.2"},
     {"metric",                     LH_TEXT, AT(IndexValues, metric), NULL, "what near means",
      .choices = "cosine|l2|dot"},
     {"embed_pii",                               LH_FLAG, AT(IndexValues, embed_pii), NULL,

@@ -68,8 +68,9 @@ bool lance_post_append(App *app, Call *call, Err *err) {
 typedef struct LanceJob {
     Indexes *indexes;
     Arena arena;
-    Str index, backend;
+    Str index;
     LanceIndexSpec spec;
+    MigrateSpec migrate;
 } LanceJob;
 
 static void job_free(void *context) {
@@ -85,7 +86,7 @@ static bool run_index(Job *job, void *context, Text *result, Err *err) {
 
 static bool run_migrate(Job *job, void *context, Text *result, Err *err) {
     LanceJob *lance = context;
-    return index_migrate(lance->indexes, lance->index, lance->backend, job, result, err);
+    return index_migrate(lance->indexes, lance->index, &lance->migrate, job, result, err);
 }
 
 static LanceJob *job_make(App *app, const Call *call) {
@@ -103,17 +104,13 @@ bool lance_post_index(App *app, Call *call, Err *err) {
     return answer_job(app, call, "lance_index", run_index, job, job_free, 200, err);
 }
 
-const Option migrate_query[] = {
-    {"to",             LH_TEXT, AT(MigrateQuery, to), "lance", "the backend it shall have",
-     .choices = "lance|parquet"},
-    {0},
-};
-
 bool lance_post_migrate(App *app, Call *call, Err *err) {
     OWNED(text_close) Text found = {0};
     if (!index_write(app->indexes, call->params[0], &(JsonWriter){.out = &found}, err))
         return false;
     LanceJob *job = job_make(app, call);
-    job->backend = arena_copy(&job->arena, ((const MigrateQuery *)call->query)->to);
+    const MigrateSpec *asked = call->query;
+    job->migrate = (MigrateSpec){arena_copy(&job->arena, asked->to),
+                                 arena_copy(&job->arena, asked->lance_version)};
     return answer_job(app, call, "migrate", run_migrate, job, job_free, 200, err);
 }

@@ -141,4 +141,4 @@ extern const Option bucket_body[], error_query[], health_query[], list_query[], 
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
     force_query[], search_query[], rescue_query[], move_body[], promote_body[], lance_search_body[],
-    migrate_query[], lance_append_body[];
+    lance_append_body[];

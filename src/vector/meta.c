@@ -19,6 +19,7 @@ static const TextMember texts[] = {
     {"bucket",         AT(IndexMeta, bucket)        },
     {"vector_backend", AT(IndexMeta, vector_backend)},
     {"metric",         AT(IndexMeta, metric)        },
+    {"lance_version",  AT(IndexMeta, lance_version) },
     {"build",          AT(IndexMeta, build)         },
     {"vectors",        AT(IndexMeta, vectors)       },
     {"row_log",        AT(IndexMeta, row_log)       },
@@ -83,6 +84,8 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err) {
     if (!config_read(meta.vector_backend, config, &meta.config, err)) return false;
     meta.moved = json_get_flag(json, "moved", false);
     if (meta.vectors.len == 0) meta.vectors = meta.build;
+    if (meta.lance_version.len == 0 && str_is(meta.vector_backend, "lance"))
+        meta.lance_version = STR("2.0");
     if (meta.row_log.len == 0) meta.row_log = STR("0"); /* of before there were such logs */
     clock_read(json_get_text(json, "created_at", (Str){0}), &meta.created_ms);
     clock_read(json_get_text(json, "updated_at", (Str){0}), &meta.updated_ms);

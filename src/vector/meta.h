@@ -13,6 +13,7 @@
 typedef struct IndexMeta {
     Str index, dataset, id_column, text_column, vector_column, model, model_digest, bucket;
     Str vector_backend, metric;
+    Str lance_version; /* backend "lance": of the table's data files when it is made */
     Str build;   /* the current file: hnsw/<build>.idx; of backend "lance" the version of docs.lance
                   */
     Str vectors; /* and vectors/<vectors>.parquet, which another configuration leaves as it is */
