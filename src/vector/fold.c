@@ -118,7 +118,7 @@ static void remove_old(Build *b) {
 }
 
 const Option migrate_options[] = {
-    {"to",             LH_TEXT, AT(MigrateSpec, to), "lance", "the backend it shall have",
+    {"to",            LH_TEXT, AT(MigrateSpec, to), "lance", "the backend it shall have",
      .choices = "lance|parquet"},
     LANCE_VERSION_OPTION(MigrateSpec),
     {0},

@@ -56,7 +56,7 @@ struct IndexEntry {
     uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
     int64_t build_look_us;     /* when to look whether another server published a build */
     atomic_llong moving_since_us; /* when another server's move was first seen; 0: none is */
-    int64_t upkeep_us;         /* when a put may ask for upkeep again */
+    int64_t upkeep_us;            /* when a put may ask for upkeep again */
 };
 
 /* An index that is being made or changed. */
@@ -85,7 +85,8 @@ struct Indexes {
     atomic_llong searches;
     atomic_int searching; /* now */
     atomic_int followers; /* threads that follow.c started; they end before this does */
-    atomic_bool unsettled; /* a move has ended in a way that is not known: puts look where they are */
+    atomic_bool
+        unsettled; /* a move has ended in a way that is not known: puts look where they are */
 };
 
 /* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */

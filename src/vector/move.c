@@ -1,11 +1,12 @@
 /* Moving an index to another bucket: PATCH /vectors/indexes/{index} {"bucket"}.
  *
- * The target is claimed by a meta.json that is no index yet, and every object below vectors/<index>/
- * is copied while the index stays in use. Then the source's meta.json is marked, so that nobody
- * changes the index and no put is acknowledged (place.c); what was written meanwhile (rows, trials,
- * eval sets) is copied again, the copy becomes an index, and the source's meta.json gives way. That
- * last write is the move: before it the index is where it was, after it where it will be. What is
- * left in either bucket goes, its meta.json last: no other move may come in before. */
+ * The target is claimed by a meta.json that is no index yet, and every object below
+ * vectors/<index>/ is copied while the index stays in use. Then the source's meta.json is marked,
+ * so that nobody changes the index and no put is acknowledged (place.c); what was written meanwhile
+ * (rows, trials, eval sets) is copied again, the copy becomes an index, and the source's meta.json
+ * gives way. That last write is the move: before it the index is where it was, after it where it
+ * will be. What is left in either bucket goes, its meta.json last: no other move may come in
+ * before. */
 #include "vector/indexes.h"
 
 #include <stdlib.h>
@@ -111,7 +112,7 @@ static bool copy_object(Move *move, Str key, Err *err) {
     return true;
 }
 
-/* The lease is a server's claim, of no use elsewhere; meta.json is written last. */
+/* The lease is a server's claim, of no use elsewhere; meta.json is written by itself. */
 static bool is_copied(Str key, Str prefix) {
     Str rest = str_slice(key, prefix.len, key.len);
     return !str_is(rest, "meta.json") && !str_is(rest, "agent.lease");
@@ -329,18 +330,17 @@ static bool move_open(Move *move, Str index, Str bucket, Err *err) {
 }
 
 /* So that what is read from afar is here before anybody waits for it. */
-static bool warm(Move *move, Err *err) {
-    OWNED(index_entry_release) IndexEntry *entry = NULL;
-    if (store_abilities(bucket_store(move->to)).local) return true;
-    entry = index_entry_open(move->indexes, &move->meta);
-    if (!entry->index) *err = entry->broken;
-    return entry->index;
+static void warm(Move *move) {
+    if (store_abilities(bucket_store(move->to)).local) return;
+    IndexEntry *entry = index_entry_open(move->indexes, &move->meta);
+    index_entry_release(&entry);
 }
 
 static bool move_run(Move *move, Err *err) {
     bool ok = claim(move, err) && each_object(move, move->from, count_object, err) &&
-              each_object(move, move->from, copy_each, err) && warm(move, err);
+              each_object(move, move->from, copy_each, err);
     if (ok) {
+        warm(move);
         pthread_mutex_t *rows = indexes_row_lock(move->indexes, move->meta.index);
         pthread_rwlock_wrlock(&move->indexes->placement);
         pthread_mutex_lock(rows);

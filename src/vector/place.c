@@ -7,10 +7,10 @@
  *     moves 4, moved       moves 5               is made again at the target
  *     (gone)               moves 5
  *
- * Each step is a conditional write, so that of a move and of a server that takes the index back from
- * one that has died (moves 6 at the source) only one comes through. A put reads meta.json after its
- * batch is durable: where the place still is the index's and no move has begun, a later move lists
- * the log after that, and takes the batch along. */
+ * Each step is a conditional write, so that of a move and of a server that takes the index back
+ * from one that has died (moves 6 at the source) only one comes through. A put reads meta.json
+ * after its batch is durable: where the place still is the index's and no move has begun, a later
+ * move lists the log after that, and takes the batch along. */
 #include "vector/indexes.h"
 
 #include <unistd.h>

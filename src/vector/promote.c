@@ -185,7 +185,8 @@ static bool append_one(Change *change, Promotion *promotion, Err *err) {
                       err);
 }
 
-/* Records that are there already are of states that never came into force, or of another backend. */
+/* Records that are there already are of states that never came into force, or of another backend.
+ */
 static bool append(Change *change, Err *err) {
     Promotion first = created(&change->entry->meta);
     if (change->meta.promotion == 0) {

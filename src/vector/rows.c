@@ -50,8 +50,8 @@ static bool index_changed(const IndexMeta *meta, Err *err) {
                     "index '%.*s' was replaced by another: try again", SHOW(meta->index));
 }
 
-/* After the batch is durable: whether it is where the index is (place.c). Rows put into an index that
- * another server deleted are refused; one that it moved is opened where it is now, *moved. */
+/* After the batch is durable: whether it is where the index is (place.c). Rows put into an index
+ * that another server deleted are refused; one that it moved is opened where it is now, *moved. */
 static bool check_place(Indexes *indexes, IndexEntry *entry, bool *moved, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(index_entry_release) IndexEntry *fresh = NULL;
