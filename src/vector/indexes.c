@@ -478,18 +478,33 @@ static void unlist_entry(Indexes *indexes, Str name) {
     index_entry_release(&listed);
 }
 
+/* Where another server has it now; of its move and the drop only one comes through. */
+static bool remove_index(Indexes *indexes, IndexEntry *entry, Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    IndexMeta now = entry->meta, gone;
+    bool shared = buckets_shared(indexes->buckets);
+    bool there = !shared || index_settle(indexes, entry, &arena, &now, err);
+    if ((!there && err->kind != LH_MISSING) ||
+        !bucket_find(indexes->buckets, now.bucket, &bucket, err))
+        return false;
+    gone = now;
+    gone.moved = true;
+    return (!shared || !there || index_swap_meta(bucket_store(bucket), &now, &gone, err)) &&
+           remove_files(bucket_store(bucket), &now, err);
+}
+
 /* Rows that are put wait, and find no index then. */
 bool index_drop(Indexes *indexes, Str name, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
-    OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!index_place(indexes, name, &bucket, err)) return false;
     pthread_mutex_t *lock = indexes_row_lock(indexes, name);
+    pthread_rwlock_rdlock(&indexes->placement);
     pthread_mutex_lock(lock);
-    bool removed = indexes_find_any(indexes, name, &entry, err) &&
-                   remove_files(bucket_store(bucket), &entry->meta, err);
+    bool removed =
+        indexes_find_any(indexes, name, &entry, err) && remove_index(indexes, entry, err);
     if (removed) unlist_entry(indexes, name);
     pthread_mutex_unlock(lock);
-    index_place_end(indexes);
+    pthread_rwlock_unlock(&indexes->placement);
     return removed;
 }
 

@@ -86,4 +86,13 @@ await check('a move whose server has died is taken back by who puts rows, and a 
   await move(servers[0], 'primary')
   await checkAll(servers, expected)
 })
+
+await check('an index that the other server has moved is deleted where it is, and both know that it is gone', async () => {
+  same(await bucketOf(servers[0]), 'primary')
+  await move(servers[0], 'other')
+  same((await call(servers[1], 'DELETE', '/vectors/indexes/notes')).status, 200)
+  same([roots.primary, roots.other].map(root => existsSync(join(root, 'vectors/notes/meta.json'))), [false, false])
+  for (const server of servers.slice(0, 2))
+    problem(await call(server, 'PUT', '/vectors/indexes/notes/rows', { rows: [{ doc_id: 'x', text: 'x' }] }), 404, 'index_not_found')
+})
 for (const server of servers) same((await server.stop()).code, 0)
