@@ -30,6 +30,7 @@ static void write_index(Text *out, const IndexValues *v) {
     member_if(&w, "model", v->model);
     member_if(&w, "bucket", v->bucket);
     member_if(&w, "vector_backend", v->vector_backend);
+    member_if(&w, "lance_version", v->lance_version);
     member_if(&w, "metric", v->metric);
     write_chunk(&w, v);
     if (v->embed_pii) jw_member_flag(&w, "embed_pii", true);

@@ -61,16 +61,18 @@ static const Option index_create_options[] = {
     {"bucket",     LH_TEXT, AT(IndexValues, bucket), NULL, "home of the index"},
     {"backend",                              LH_TEXT, AT(IndexValues, vector_backend), NULL, "how vectors are kept",
      .choices = "parquet|lance"},
-    {"metric",                     LH_TEXT, AT(IndexValues, metric), NULL, "what near means",
+    {"lance_version",                     LH_TEXT, AT(IndexValues, lance_version), NULL,
+     "backend lance: of the table's files, 2.0 unless said", .choices = "2.0|2.2"},
+    {"metric",                               LH_TEXT, AT(IndexValues, metric), NULL, "what near means",
      .choices = "cosine|l2|dot"},
-    {"embed_pii",                               LH_FLAG, AT(IndexValues, embed_pii), NULL,
+    {"embed_pii",                                   LH_FLAG, AT(IndexValues, embed_pii), NULL,
      "index a text that holds personal data"},
-    {"chunk_size",                                   LH_INT, AT(IndexValues, chunk_size), NULL, "characters of a chunk", .min = 1,
+    {"chunk_size",LH_INT, AT(IndexValues, chunk_size), NULL, "characters of a chunk", .min = 1,
      .max = 1e6},
-    {"chunk_overlap",LH_INT, AT(IndexValues, chunk_overlap), NULL, "shared by two chunks",
+    {"chunk_overlap",                         LH_INT, AT(IndexValues, chunk_overlap), NULL, "shared by two chunks",
      .min = 0, .max = 1e6},
-    {"detach",                         LH_FLAG, AT(IndexValues, detach), NULL, "print the job and do not wait for it"},
-    {0}
+    {"detach", LH_FLAG, AT(IndexValues, detach), NULL, "print the job and do not wait for it"},
+    {0                           }
 };
 static const Option index_options_[] = {
     {"NAME",         LH_TEXT, AT(NameValues, name), NULL, "one index: all about it"},

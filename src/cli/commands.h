@@ -23,7 +23,7 @@ typedef struct MoveValues {
 } MoveValues;
 typedef struct IndexValues {
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
-        metric;
+        lance_version, metric;
     int64_t chunk_size, chunk_overlap;
     bool embed_pii, detach;
 } IndexValues;

@@ -15,7 +15,13 @@ static void call_free(void *context) {
     free(call);
 }
 
-/* The body is read once more, into memory that lasts. */
+/* Query and body are read once more, into memory that lasts. */
+static bool keep_query(JobCall *kept, const Call *call, Err *err) {
+    Str query = arena_copy(&kept->arena, call->request->query);
+    bool wait;
+    return query_read(call->route, query, &kept->arena, &kept->query, &wait, err);
+}
+
 static bool keep_body(JobCall *kept, const Call *call, Err *err) {
     const Json *json;
     if (!call->body) return true;
@@ -45,7 +51,7 @@ bool job_start(App *app, const Call *call, const char *kind, JobCallRun *run, Jo
     kept->run = run;
     kept->profile = caller_profile(&call->caller);
     kept->name = arena_copy(&kept->arena, call->params[0]);
-    if (!keep_body(kept, call, err)) {
+    if (!keep_query(kept, call, err) || !keep_body(kept, call, err)) {
         call_free(kept);
         return false;
     }

@@ -30,9 +30,6 @@ typedef struct PatchBody {
     Str owner, description;
     const Json *tags, *columns, *pii;
 } PatchBody;
-typedef struct MigrateQuery {
-    Str to;
-} MigrateQuery;
 typedef struct RollbackBody {
     int64_t version;
 } RollbackBody;

@@ -77,26 +77,25 @@ static bool unknown_parameter(const Option *options, Str name, Err *err) {
                     near ? "'?" : "");
 }
 
-static bool read_wait(Call *call, Str value, Err *err) {
-    static const Option wait = {"wait", LH_FLAG, AT(Call, wait), NULL, "answer when it is done"};
-    return option_set(&wait, value, call, err);
+static bool read_wait(Str value, bool *out, Err *err) {
+    static const Option wait = {"wait", LH_FLAG, 0, NULL, "answer when it is done"};
+    return option_set(&wait, value, out, err);
 }
 
-static bool read_query(Call *call, Err *err) {
-    const Route *route = call->route;
+bool query_read(const Route *route, Str query, Arena *arena, void **out, bool *wait, Err *err) {
     uint64_t given = 0;
-    Str rest = call->request->query, name, value;
-    call->query = arena_alloc(call->arena, route->query_size + 1);
-    if (route->query) options_defaults(route->query, call->query);
+    Str name, value;
+    *out = arena_alloc(arena, route->query_size + 1);
+    if (route->query) options_defaults(route->query, *out);
     err->kind = LH_OK;
-    while (url_query_next(&rest, call->arena, &name, &value, err)) {
+    while (url_query_next(&query, arena, &name, &value, err)) {
         if (route->job && str_is(name, "wait")) {
-            if (!read_wait(call, value, err)) return false;
+            if (!read_wait(value, wait, err)) return false;
             continue;
         }
         const Option *option = route->query ? option_find(route->query, name) : NULL;
         if (!option) return unknown_parameter(route->query, name, err);
-        if (!option_set(option, value, call->query, err)) return false;
+        if (!option_set(option, value, *out, err)) return false;
         given |= (uint64_t)1 << (option - route->query);
     }
     if (err->kind != LH_OK) return false;
@@ -105,6 +104,11 @@ static bool read_query(Call *call, Err *err) {
             return err_code(err, LH_INVALID, "missing_parameter",
                             "query parameter '%s' is missing: %s", option->name, option->help);
     return true;
+}
+
+static bool read_query(Call *call, Err *err) {
+    return query_read(call->route, call->request->query, call->arena, &call->query, &call->wait,
+                      err);
 }
 
 static bool is_json(Str content_type) {

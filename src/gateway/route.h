@@ -99,7 +99,8 @@ struct JobCall {
     App *app;
     Job *job;
     Str name;         /* the first of the path's parameters */
-    const void *body; /* the struct that the route's options fill; NULL: it takes none */
+    void *query;      /* the struct that the route's options fill */
+    const void *body; /* likewise; NULL: it takes none */
     JobCallRun *run;
     Str profile; /* that the caller's key is bound to; empty: none */
     Arena arena;
@@ -117,6 +118,10 @@ bool answer_rows(App *app, Call *call, Text *result, bool upkeep);
 #define HTTP_DATE_SIZE 32
 Str http_date(int64_t unix_ms, char buffer[HTTP_DATE_SIZE]);
 bool http_date_read(Str text, int64_t *unix_ms);
+
+/* Fills what the route's options say from a query string. *out is the arena's and may borrow from
+ * the query; *wait is set where it says so. */
+bool query_read(const Route *route, Str query, Arena *arena, void **out, bool *wait, Err *err);
 
 void metrics_request(Gateway *gateway, const Route *route, int status, int64_t elapsed_us);
 void metrics_write(Gateway *gateway, App *app, Text *out);
@@ -157,5 +162,4 @@ Handler promotion_list, promotion_get, promotion_post, promotion_rollback;
 extern const Option bucket_body[], error_query[], health_query[], list_query[], dataset_query[],
     drop_query[], patch_body[], rollback_body[], delete_body[], query_body[], ingest_query[],
     db_body[], embed_body[], openai_embed_body[], generate_body[], chat_body[], model_body[],
-    force_query[], rescue_query[], move_body[], promote_body[], migrate_query[],
-    lance_append_body[];
+    force_query[], rescue_query[], move_body[], promote_body[], lance_append_body[];

@@ -93,7 +93,7 @@ const Route routes[] = {
     {HTTP_GET,    "/vectors/lance/stats/{index}",   lance_get_stats,    "rows, fragments and indexes of the table", ROUTE_POOL, NEEDS_READ},
     {HTTP_POST,   "/vectors/lance/append/{index}",  lance_post_append,  "append rows; nothing is rewritten, they are found at once", ROUTE_POOL, NEEDS_WRITE, BODY(rows_put_options, RowsSpec)},
     {HTTP_POST,   "/vectors/lance/index/{index}",   lance_post_index,   "build IVF_PQ and the btree anew", ROUTE_POOL, NEEDS_WRITE, BODY(lance_index_options, LanceIndexSpec), .job = true},
-    {HTTP_POST,   "/vectors/lance/migrate/{index}", lance_post_migrate, "make an index a Lance table, or with to=parquet back again", ROUTE_POOL, NEEDS_WRITE, QUERY(migrate_query, MigrateQuery), .job = true},
+    {HTTP_POST,   "/vectors/lance/migrate/{index}", lance_post_migrate, "make an index a Lance table, or with to=parquet back again", ROUTE_POOL, NEEDS_WRITE, QUERY(migrate_options, MigrateSpec), .job = true},
     {HTTP_POST,   "/vectors/search",          vector_search, "the nearest documents to words or a vector", ROUTE_BRIEF, NEEDS_READ, BODY(search_options, Search), QUERY(search_raw_options, Search)},
     {0},
 };

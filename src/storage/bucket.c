@@ -266,6 +266,10 @@ Str *bucket_names(Buckets *buckets, Arena *arena, size_t *count) {
     return names;
 }
 
+bool buckets_shared(const Buckets *buckets) {
+    return buckets->options.shared;
+}
+
 ErrorJournal *buckets_errors(Buckets *buckets) {
     return buckets->errors;
 }

@@ -45,6 +45,7 @@ typedef struct BucketsOptions {
  * cannot be opened is kept and reported unreachable, an S3 primary too. */
 bool buckets_open(const BucketsOptions *options, Buckets **out, Err *err);
 void buckets_close(Buckets **buckets);
+bool buckets_shared(const Buckets *buckets); /* as the options say */
 ErrorJournal *buckets_errors(Buckets *buckets);
 ReadCache *buckets_cache(Buckets *buckets); /* NULL without a state_dir */
 

@@ -43,13 +43,27 @@ static void docs_progress(void *context, double share) {
         job_progress(b->job, (int64_t)(share * (double)b->count), (int64_t)b->count, "vectors");
 }
 
+/* What a build that failed left behind may be of another version, which a table keeps. */
+static bool table_prepare(Build *b, Store *store, Err *err) {
+    Str key = meta_lance_key(&b->meta, &b->arena);
+    OWNED(lance_close) LanceTable *table = NULL;
+    LanceInfo info;
+    if (b->previous && index_lance_table(b->previous->index)) return true;
+    if (!lance_open(store, key, 0, &table, err)) {
+        bool missing = err->kind == LH_MISSING;
+        if (missing) *err = (Err){0};
+        return missing;
+    }
+    lance_info(table, &info);
+    return str_is(b->meta.lance_version, info.file_version) || lance_docs_remove(store, key, err);
+}
+
 bool build_lance(Build *b, const float *vectors, Bytes ids, Bytes texts, Err *err) {
     OWNED(lance_docs_close) LanceDocs docs = {0};
     Store *store = bucket_store(b->bucket);
     LanceWatch watch = {build_cancelled, docs_progress, b};
     uint64_t version;
-    if (!lance_docs_open(store, meta_lance_key(&b->meta, &b->arena), (size_t)b->meta.dimensions,
-                         &docs, err) ||
+    if (!table_prepare(b, store, err) || !lance_docs_open(store, &b->meta, &docs, err) ||
         !docs_fill(b, &docs, vectors, ids, texts, err) ||
         !lance_docs_finish(&docs, b->metric, &b->meta.config, &watch, &version, err))
         return false;

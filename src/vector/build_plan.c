@@ -1,5 +1,6 @@
 /* What an index is asked to be, checked against the dataset, the bucket and the model. */
 #include "vector/build.h"
+#include "vector/index_lance.h"
 #include "vector/profile.h"
 
 #include "lance/lance.h"
@@ -28,6 +29,7 @@ const Option index_options[] = {
     {"sub_vectors", LH_INT, AT(IndexSpec, sub_vectors), NULL,
      "backend lance: bytes of a vector's code; a 16th of the dimensions", .min = 1,
      .max = EMBED_DIMENSIONS_MAX},
+    LANCE_VERSION_OPTION(IndexSpec),
     {"embed_pii",                  LH_FLAG, AT(IndexSpec, embed_pii), "false",
      "embed the text though its column holds personal data"},
     {0                   },
@@ -108,6 +110,7 @@ bool build_plan(Build *b, const IndexSpec *spec, Err *err) {
         .vector_backend = spec->vector_backend,
         .metric = spec->metric,
     };
+    if (str_is(spec->vector_backend, "lance")) b->meta.lance_version = spec->lance_version;
     b->meta.config = (IndexConfig){.m = spec->m,
                                    .ef_construction = spec->ef_construction,
                                    .ef_search = INDEX_EF_SEARCH,

@@ -117,7 +117,15 @@ static void remove_old(Build *b) {
         log_warn("index '%.*s' leaves its table behind: %s", SHOW(old->index), err.message);
 }
 
-static bool migrate_run(Build *b, Str name, Str backend, Err *err) {
+const Option migrate_options[] = {
+    {"to",            LH_TEXT, AT(MigrateSpec, to), "lance", "the backend it shall have",
+     .choices = "lance|parquet"},
+    LANCE_VERSION_OPTION(MigrateSpec),
+    {0},
+};
+
+static bool migrate_run(Build *b, Str name, const MigrateSpec *spec, Err *err) {
+    Str backend = spec->to;
     if (!indexes_follow(b->indexes, name, err) ||
         !indexes_find(b->indexes, name, &b->previous, err))
         return false;
@@ -127,6 +135,7 @@ static bool migrate_run(Build *b, Str name, Str backend, Err *err) {
                         "index '%.*s' is of backend '%.*s' already", SHOW(name), SHOW(backend));
     if (!fold_plan(b, err)) return false;
     b->meta.vector_backend = backend;
+    b->meta.lance_version = str_is(backend, "lance") ? spec->lance_version : (Str){0};
     b->meta.config = config_default(backend);
     b->meta.promotion = 0;
     if (!build_run(b, err)) return false;
@@ -134,10 +143,11 @@ static bool migrate_run(Build *b, Str name, Str backend, Err *err) {
     return true;
 }
 
-bool index_migrate(Indexes *indexes, Str name, Str backend, Job *job, Text *result, Err *err) {
+bool index_migrate(Indexes *indexes, Str name, const MigrateSpec *spec, Job *job, Text *result,
+                   Err *err) {
     OWNED(build_close) Build b = BUILD_EMPTY(indexes, job);
     if (!indexes_hold(indexes, name, err)) return false;
-    bool ok = migrate_run(&b, name, backend, err);
+    bool ok = migrate_run(&b, name, spec, err);
     indexes_unreserve(indexes, name);
     return ok && index_write(indexes, name, &(JsonWriter){.out = result}, err);
 }

@@ -37,7 +37,8 @@ bool entry_follow(Indexes *indexes, IndexEntry *entry, Err *err) {
 }
 
 static bool is_current(const IndexEntry *entry, const IndexMeta *now) {
-    return str_equal(entry->meta.build, now->build) && entry->meta.promotion == now->promotion;
+    return str_equal(entry->meta.build, now->build) && entry->meta.promotion == now->promotion &&
+           meta_same_place(&entry->meta, now);
 }
 
 bool indexes_follow(Indexes *indexes, Str name, Err *err) {
@@ -46,7 +47,7 @@ bool indexes_follow(Indexes *indexes, Str name, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     IndexMeta meta;
     if (!indexes_find_any(indexes, name, &entry, err) ||
-        !index_meta_now(indexes, entry, &arena, &meta, err))
+        !index_settle(indexes, entry, &arena, &meta, err))
         return false;
     if (is_current(entry, &meta)) return true;
     fresh = index_entry_open(indexes, &meta);
@@ -81,7 +82,7 @@ static void *follower_run(void *context) {
     /* One that is gone stays until it is asked to change: a delete of this server's own is seen
      * here half-way. */
     if (index_meta_now(indexes, follower->entry, &arena, &meta, &err) &&
-        !is_current(follower->entry, &meta))
+        !is_current(follower->entry, &meta) && meta.moving_to.len == 0)
         follow_held(follower, &err);
     arena_close(&arena);
     index_entry_release(&follower->entry);

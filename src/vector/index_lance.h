@@ -7,6 +7,12 @@
 #include "lance/lance.h"
 #include "storage/storage.h"
 
+#define LANCE_VERSION_OPTION(Spec)                                                                 \
+    {                                                                                              \
+        "lance_version", LH_TEXT, AT(Spec, lance_version), "2.0",                                  \
+            "backend lance: of the table's data files; LanceDB's own are 2.2",                     \
+            .choices = "2.0|2.2"                                                                   \
+    }
 #define LANCE_ROWS_INDEXED 1000 /* fewer are compared one by one: no slower, and exact */
 
 /* At the version that meta->build says, or at the latest where that is gone. */
@@ -31,7 +37,7 @@ typedef struct LanceDoc {
     uint32_t chunk;
     const float *vector;
 } LanceDoc;
-bool lance_docs_open(Store *store, Str key, size_t dimensions, LanceDocs *out, Err *err);
+bool lance_docs_open(Store *store, const IndexMeta *meta, LanceDocs *out, Err *err);
 bool lance_docs_add(LanceDocs *docs, const LanceDoc *rows, size_t count, Err *err);
 /* The rows are in; *version then has the indexes too, by *config, whose zeros are filled in. */
 bool lance_docs_finish(LanceDocs *docs, Metric metric, IndexConfig *config, const LanceWatch *watch,

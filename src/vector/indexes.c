@@ -11,7 +11,6 @@
 
 #define UPKEEP_WAIT_US 10000000
 #define UPKEEP_LOOK_US 10000
-#define META_SIZE_MAX (1 << 20)
 #define FOLLOWERS_WAIT_US 2000
 
 static void entry_free(IndexEntry *entry) {
@@ -285,7 +284,7 @@ static void entries_insert(Indexes *indexes, size_t at, IndexEntry *entry) {
     indexes->entry_count++;
 }
 
-static void list_entry(Indexes *indexes, IndexEntry *entry) {
+void indexes_list(Indexes *indexes, IndexEntry *entry) {
     IndexEntry *old = NULL;
     bool found;
     pthread_rwlock_wrlock(&indexes->lock);
@@ -304,7 +303,7 @@ bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, bool replaces, 
     OWNED(index_entry_release) IndexEntry *old = NULL;
     bool ok = (!replaces || indexes_find_any(indexes, entry->meta.index, &old, err)) &&
               (!entry->index || entry_follow(indexes, entry, err));
-    if (ok) list_entry(indexes, entry);
+    if (ok) indexes_list(indexes, entry);
     if (!ok) index_entry_release(&entry);
     return ok;
 }
@@ -315,52 +314,6 @@ bool indexes_publish(Indexes *indexes, IndexEntry *entry, bool replaces, Err *er
     bool ok = indexes_publish_locked(indexes, entry, replaces, err);
     pthread_mutex_unlock(lock);
     return ok;
-}
-
-static bool index_changed(Str index, Err *err) {
-    return err_code(err, LH_CONFLICT, "index_changed",
-                    "index '%.*s' was changed by another server: try again", SHOW(index));
-}
-
-static bool read_meta(Store *store, Str key, Arena *arena, IndexMeta *out, Err *err) {
-    Bytes text;
-    const Json *json;
-    return store_read(store, key, META_SIZE_MAX, arena, &text, err) &&
-           json_read(str_of(text), arena, &json, err) && meta_read(json, out, err);
-}
-
-bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, IndexMeta *out,
-                    Err *err) {
-    OWNED(bucket_release) Bucket *bucket = NULL;
-    Str key = meta_key(entry->meta.index, "meta.json", arena);
-    if (!bucket_find(indexes->buckets, entry->meta.bucket, &bucket, err)) return false;
-    if (!read_meta(bucket_store(bucket), key, arena, out, err))
-        return err->kind == LH_MISSING
-                   ? err_code(err, LH_MISSING, "index_not_found",
-                              "index '%.*s' was deleted by another server", SHOW(entry->meta.index))
-                   : false;
-    out->bucket = entry->meta.bucket;
-    return true;
-}
-
-bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err) {
-    OWNED(object_close) ObjectReader *reader = NULL;
-    OWNED(text_close) Text text = {0};
-    OWNED(arena_close) Arena arena = {0};
-    Str key = meta_key(to->index, "meta.json", &arena);
-    IndexMeta meta;
-    JsonWriter w = {.out = &text};
-    if (!store_open(store, key, NULL, &reader, err) || !read_meta(store, key, &arena, &meta, err))
-        return false;
-    if (!str_equal(meta.build, from->build) || meta.promotion != from->promotion)
-        return index_changed(to->index, err);
-    jw_object(&w);
-    meta_write(to, &w);
-    jw_end(&w);
-    /* The etag is older than what was read, or the same: in between, the condition fails. */
-    PutCondition same = {.if_match = str_from(object_info(reader)->etag)};
-    return store_write(store, key, text_bytes(&text), &same, err) ||
-           (err->kind == LH_PRECONDITION && index_changed(to->index, err));
 }
 
 static void remove_meta(Indexes *indexes, const IndexMeta *meta) {
@@ -375,7 +328,18 @@ static void remove_meta(Indexes *indexes, const IndexMeta *meta) {
 
 /* A move that a crash cut after its new meta.json leaves the index in two buckets: the copy with
  * more moves is it, and once that is open the other's meta.json goes, so that the rest of it is
- * swept. A copy that is damaged does not win; one that is out of reach does. */
+ * swept. A copy that is damaged does not win; one that is out of reach does. Where other servers
+ * are, the move may be under way: place.c knows, and nothing is removed. */
+static bool is_the_place(Indexes *indexes, const IndexEntry *found) {
+    OWNED(arena_close) Arena arena = {0};
+    IndexMeta now;
+    Err why = {0};
+    if (index_find_place(indexes, &found->meta, &arena, &now, &why))
+        return str_equal(now.bucket, found->meta.bucket);
+    log_warn("index '%.*s': %s", SHOW(found->meta.index), why.message);
+    return false;
+}
+
 static bool wins_over(Indexes *indexes, const IndexEntry *found, const IndexEntry *loaded) {
     const IndexEntry *last = found->meta.moves > loaded->meta.moves ? found : loaded;
     const IndexEntry *other = last == found ? loaded : found;
@@ -399,13 +363,15 @@ static void load_index(Indexes *indexes, const IndexMeta *meta) {
     if (indexes_find_any(indexes, meta->index, &loaded, &ignored)) {
         bool same =
             loaded->meta.created_ms == meta->created_ms && loaded->meta.moves != meta->moves;
-        if (same)
+        if (same && buckets_shared(indexes->buckets))
+            wins = is_the_place(indexes, entry);
+        else if (same)
             wins = wins_over(indexes, entry, loaded);
         else
             log_warn("bucket '%.*s' holds another index named '%.*s' than bucket '%.*s'",
                      SHOW(meta->bucket), SHOW(meta->index), SHOW(loaded->meta.bucket));
     }
-    if (wins) list_entry(indexes, TAKE(entry));
+    if (wins) indexes_list(indexes, TAKE(entry));
 }
 
 static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory) {
@@ -413,14 +379,17 @@ static void load_meta(Indexes *indexes, Store *store, Str bucket, Str directory)
     Str key = arena_print(&arena, "%.*smeta.json", SHOW(directory));
     IndexMeta meta;
     Err err = {0};
-    if (!read_meta(store, key, &arena, &meta, &err)) {
+    if (!meta_load(store, key, &arena, &meta, &err)) {
         /* Without it the folder is what a build or a delete left behind: not an index. */
         if (err.kind != LH_MISSING)
             log_error("bucket '%.*s', '%.*s': %s", SHOW(bucket), SHOW(key), err.message);
         return;
     }
     meta.bucket = bucket;
-    load_index(indexes, &meta);
+    if (!meta.moved)
+        load_index(indexes, &meta);
+    else if (!buckets_shared(indexes->buckets)) /* whose move that was is no more */
+        remove_meta(indexes, &meta);
 }
 
 static bool load_bucket(Indexes *indexes, Str name, Err *err) {
@@ -509,18 +478,33 @@ static void unlist_entry(Indexes *indexes, Str name) {
     index_entry_release(&listed);
 }
 
+/* Where another server has it now; of its move and the drop only one comes through. */
+static bool remove_index(Indexes *indexes, IndexEntry *entry, Err *err) {
+    OWNED(bucket_release) Bucket *bucket = NULL;
+    OWNED(arena_close) Arena arena = {0};
+    IndexMeta now = entry->meta, gone;
+    bool shared = buckets_shared(indexes->buckets);
+    bool there = !shared || index_settle(indexes, entry, &arena, &now, err);
+    if ((!there && err->kind != LH_MISSING) ||
+        !bucket_find(indexes->buckets, now.bucket, &bucket, err))
+        return false;
+    gone = now;
+    gone.moved = true;
+    return (!shared || !there || index_swap_meta(bucket_store(bucket), &now, &gone, err)) &&
+           remove_files(bucket_store(bucket), &now, err);
+}
+
 /* Rows that are put wait, and find no index then. */
 bool index_drop(Indexes *indexes, Str name, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
-    OWNED(bucket_release) Bucket *bucket = NULL;
-    if (!index_place(indexes, name, &bucket, err)) return false;
     pthread_mutex_t *lock = indexes_row_lock(indexes, name);
+    pthread_rwlock_rdlock(&indexes->placement);
     pthread_mutex_lock(lock);
-    bool removed = indexes_find_any(indexes, name, &entry, err) &&
-                   remove_files(bucket_store(bucket), &entry->meta, err);
+    bool removed =
+        indexes_find_any(indexes, name, &entry, err) && remove_index(indexes, entry, err);
     if (removed) unlist_entry(indexes, name);
     pthread_mutex_unlock(lock);
-    index_place_end(indexes);
+    pthread_rwlock_unlock(&indexes->placement);
     return removed;
 }
 

@@ -55,8 +55,8 @@ struct IndexEntry {
     atomic_llong rows_look_us; /* when to look at the log again, for what other servers wrote */
     uint64_t rows_merged;      /* the batch that the log was merged up to, as far as known here */
     int64_t build_look_us;     /* when to look whether another server published a build */
-    int64_t meta_look_us;      /* when a put looks again whether the index still is what it was */
-    int64_t upkeep_us;         /* when a put may ask for upkeep again */
+    atomic_llong moving_since_us; /* when another server's move was first seen; 0: none is */
+    int64_t upkeep_us;            /* when a put may ask for upkeep again */
 };
 
 /* An index that is being made or changed. */
@@ -85,6 +85,8 @@ struct Indexes {
     atomic_llong searches;
     atomic_int searching; /* now */
     atomic_int followers; /* threads that follow.c started; they end before this does */
+    atomic_bool
+        unsettled; /* a move has ended in a way that is not known: puts look where they are */
 };
 
 /* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
@@ -107,13 +109,21 @@ bool indexes_is_held(Indexes *indexes, Str name);
  * meta.json. */
 bool index_place(Indexes *indexes, Str name, Bucket **out, Err *err);
 void index_place_end(Indexes *indexes);
-/* Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
- * "index_changed" when another server was quicker. */
+/* place.c. Makes `to` the index's meta.json, where it still says what `from` does: LH_CONFLICT
+ * "index_changed" when another server was quicker, "index_busy" when it is being moved. */
 bool index_swap_meta(Store *store, const IndexMeta *from, const IndexMeta *to, Err *err);
-/* What meta.json says now, in the arena. LH_MISSING "index_not_found" when another server deleted
- * it. */
+bool meta_load(Store *store, Str key, Arena *arena, IndexMeta *out, Err *err);
+/* What meta.json says now, in the arena, in whichever bucket the index is by now. LH_MISSING
+ * "index_not_found" when another server deleted it. */
 bool index_meta_now(Indexes *indexes, const IndexEntry *entry, Arena *arena, IndexMeta *out,
                     Err *err);
+bool index_find_place(Indexes *indexes, const IndexMeta *index, Arena *arena, IndexMeta *out,
+                      Err *err); /* the same, nothing of its place being known */
+/* index_meta_now once no move is under way; by who holds the index or its row lock. LH_CONFLICT
+ * "index_busy" when a move does not come to its end. */
+bool index_settle(Indexes *indexes, IndexEntry *entry, Arena *arena, IndexMeta *out, Err *err);
+/* Whether the index has not moved between the two. */
+bool meta_same_place(const IndexMeta *a, const IndexMeta *b);
 /* follow.c. Opens the build that another server published meanwhile, if any. Before a change of an
  * index that is held, so that the change is made to what is in force. */
 bool indexes_follow(Indexes *indexes, Str name, Err *err);
@@ -123,7 +133,9 @@ IndexEntry **indexes_hold_admitted(Indexes *indexes, Arena *arena, size_t *count
 /* Takes an entry once it has every batch of rows that was acknowledged here; on failure what was
  * there stays. `replaces`: one of its name, LH_MISSING when that was dropped meanwhile. */
 bool indexes_publish(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err);
-/* The same by who holds indexes_row_lock. */
+/* The same as it is, when nothing can be acknowledged meanwhile. */
+void indexes_list(Indexes *indexes, IndexEntry *entry);
+/* indexes_publish by who holds indexes_row_lock. */
 bool indexes_publish_locked(Indexes *indexes, IndexEntry *entry, bool replaces, Err *err);
 
 /* follow.c. The log of an index's rows, open until entry_log_close. */

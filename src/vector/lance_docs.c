@@ -46,15 +46,19 @@ static LanceSchema docs_schema(size_t dimensions, Arena *arena) {
 
 /* A table of other columns is what a build that failed left behind, or of another dimension: the
  * dataset's vectors have changed. Searches go on at the version before. */
-bool lance_docs_open(Store *store, Str key, size_t dimensions, LanceDocs *out, Err *err) {
+bool lance_docs_open(Store *store, const IndexMeta *meta, LanceDocs *out, Err *err) {
     OWNED(lance_close) LanceTable *table = NULL;
     OWNED(arena_close) Arena arena = {0};
+    size_t dimensions = (size_t)meta->dimensions;
+    Str key = meta_lance_key(meta, &arena);
     LanceSchema schema = docs_schema(dimensions, &arena);
     *out = (LanceDocs){.dimensions = dimensions};
     if (!lance_open(store, key, 0, &table, err)) {
         if (err->kind != LH_MISSING) return false;
         *err = (Err){0};
-        if (!lance_create(store, key, &schema, &table, err)) return false;
+        if (!lance_create_in(store, key, arena_cstr(&arena, meta->lance_version), &schema, &table,
+                             err))
+            return false;
     }
     bool same = docs_same_schema(table, dimensions);
     if (!lance_writer_open(table, same ? NULL : &schema, &out->writer, err)) return false;

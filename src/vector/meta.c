@@ -19,9 +19,11 @@ static const TextMember texts[] = {
     {"bucket",         AT(IndexMeta, bucket)        },
     {"vector_backend", AT(IndexMeta, vector_backend)},
     {"metric",         AT(IndexMeta, metric)        },
+    {"lance_version",  AT(IndexMeta, lance_version) },
     {"build",          AT(IndexMeta, build)         },
     {"vectors",        AT(IndexMeta, vectors)       },
     {"row_log",        AT(IndexMeta, row_log)       },
+    {"moving_to",      AT(IndexMeta, moving_to)     },
 };
 static const TextMember integers[] = {
     {"dataset_version", AT(IndexMeta, dataset_version)},
@@ -62,6 +64,7 @@ void meta_write(const IndexMeta *meta, JsonWriter *w) {
     jw_end(w);
     jw_name(w, "config");
     config_write(meta->vector_backend, &meta->config, w);
+    if (meta->moved) jw_member_flag(w, "moved", true);
     jw_member_time(w, "created_at", meta->created_ms);
     jw_member_time(w, "updated_at", meta->updated_ms);
 }
@@ -79,7 +82,10 @@ bool meta_read(const Json *json, IndexMeta *out, Err *err) {
     meta.chunk.size = json_get_int(chunk, "size", 1000);
     meta.chunk.overlap = json_get_int(chunk, "overlap", 200);
     if (!config_read(meta.vector_backend, config, &meta.config, err)) return false;
+    meta.moved = json_get_flag(json, "moved", false);
     if (meta.vectors.len == 0) meta.vectors = meta.build;
+    if (meta.lance_version.len == 0 && str_is(meta.vector_backend, "lance"))
+        meta.lance_version = STR("2.0");
     if (meta.row_log.len == 0) meta.row_log = STR("0"); /* of before there were such logs */
     clock_read(json_get_text(json, "created_at", (Str){0}), &meta.created_ms);
     clock_read(json_get_text(json, "updated_at", (Str){0}), &meta.updated_ms);

@@ -13,6 +13,7 @@
 typedef struct IndexMeta {
     Str index, dataset, id_column, text_column, vector_column, model, model_digest, bucket;
     Str vector_backend, metric;
+    Str lance_version; /* backend "lance": of the table's data files when it is made */
     Str build;   /* the current file: hnsw/<build>.idx; of backend "lance" the version of docs.lance
                   */
     Str vectors; /* and vectors/<vectors>.parquet, which another configuration leaves as it is */
@@ -22,7 +23,9 @@ typedef struct IndexMeta {
     IndexConfig config; /* of the champion */
     int64_t promotion;  /* the number in promotions.log that made it so; 0: as it was created */
     int64_t rows_after; /* the batch of the row log that the build has; what follows lies over it */
-    int64_t moves;      /* between buckets: of two of one index, that with more is it */
+    int64_t moves; /* between buckets: of two of one index, that with more is it, see place.c */
+    Str moving_to; /* the bucket where it is about to be; nothing is acknowledged meanwhile */
+    bool moved;    /* no index: what a move leaves, or brings, in a bucket until it is done */
     int64_t created_ms, updated_ms, build_ms;
 } IndexMeta;
 

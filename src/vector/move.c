@@ -1,23 +1,26 @@
 /* Moving an index to another bucket: PATCH /vectors/indexes/{index} {"bucket"}.
  *
- * Every object below vectors/<index>/ is copied while the index stays in use; what was written
- * meanwhile (rows, trials, eval sets) is copied again while nobody may write; then the new
- * meta.json, whose `moves` is one more than the old one's, makes the copy the index. From then on
- * the old objects are garbage. A crash before that leaves the index where it was, and copies that a
- * sweep removes; a crash after it leaves both meta.json, of which the one with more moves wins at
- * the next start (indexes.c), and the other goes. */
+ * The target is claimed by a meta.json that is no index yet, and every object below
+ * vectors/<index>/ is copied while the index stays in use. Then the source's meta.json is marked,
+ * so that nobody changes the index and no put is acknowledged (place.c); what was written meanwhile
+ * (rows, trials, eval sets) is copied again, the copy becomes an index, and the source's meta.json
+ * gives way. That last write is the move: before it the index is where it was, after it where it
+ * will be. What is left in either bucket goes, its meta.json last: no other move may come in
+ * before. */
 #include "vector/indexes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define PIECE_SIZE (1 << 20)
-#define META_SIZE_MAX (1 << 20)
+#define PASSES_MAX 50
+#define LEFT_MS (3600 * 1000) /* for which what a move left belongs to the server that made it */
 
 /* An object that was copied, as it was then. */
 typedef struct Copied {
     Str key;
     char etag[STORE_ETAG_SIZE];
+    int pass; /* that met it last */
 } Copied;
 
 typedef struct Move {
@@ -26,14 +29,17 @@ typedef struct Move {
     Arena arena;
     IndexEntry *entry; /* as it was found */
     Bucket *from, *to;
-    IndexMeta meta;             /* as it will be */
-    char etag[STORE_ETAG_SIZE]; /* of the old meta.json */
+    Store *walked; /* by each_object */
+    /* The states of both meta.json. */
+    IndexMeta here, leaving, left; /* of the old one */
+    IndexMeta claim, meta;         /* of the new one */
     Copied *copied;
     size_t copied_count, copied_cap;
     int64_t bytes, bytes_total;
     uint8_t *piece;
-    bool held;
-    bool committed; /* the new meta.json is there, or may be */
+    int pass;
+    bool vanished; /* an object went during this pass */
+    bool held, claimed;
 } Move;
 
 static void move_close(Move *move) {
@@ -93,18 +99,20 @@ static bool copy_object(Move *move, Str key, Err *err) {
     OWNED(writer_close) ObjectWriter *writer = NULL;
     ObjectInfo written;
     Copied *copied = copied_find(move, key);
-    if (!store_open(bucket_store(move->from), key, NULL, &reader, err))
-        return err->kind == LH_MISSING; /* deleted since it was listed */
-    if (copied && str_is(str_from(object_info(reader)->etag), copied->etag)) return true;
+    if (!store_open(bucket_store(move->from), key, NULL, &reader, err)) {
+        move->vanished = true; /* deleted since it was listed */
+        return err->kind == LH_MISSING;
+    }
     if (!copied) copied = copied_add(move, key);
     if (!store_create(bucket_store(move->to), key, NULL, &writer, err) ||
         !copy_bytes(move, reader, writer, err) || !writer_commit(writer, &written, err))
         return err_while(err, "copying '%.*s'", SHOW(key));
     memcpy(copied->etag, object_info(reader)->etag, sizeof copied->etag);
+    copied->pass = move->pass;
     return true;
 }
 
-/* The lease is a server's claim, of no use elsewhere; meta.json is written last. */
+/* The lease is a server's claim, of no use elsewhere; meta.json is written by itself. */
 static bool is_copied(Str key, Str prefix) {
     Str rest = str_slice(key, prefix.len, key.len);
     return !str_is(rest, "meta.json") && !str_is(rest, "agent.lease");
@@ -116,9 +124,10 @@ static bool each_object(Move *move, Bucket *bucket, EachObject *each, Err *err) 
     ListOptions options = {.prefix = meta_key(move->meta.index, "", &move->arena),
                            .limit = STORE_LIST_MAX};
     ObjectList list;
+    move->walked = bucket_store(bucket);
     do {
         OWNED(arena_close) Arena arena = {0};
-        if (!store_list(bucket_store(bucket), &options, &arena, &list, err)) return false;
+        if (!store_list(move->walked, &options, &arena, &list, err)) return false;
         for (size_t i = 0; i < list.object_count; i++)
             if (is_copied(list.objects[i].key, options.prefix) &&
                 !each(move, &list.objects[i], err))
@@ -135,145 +144,203 @@ static bool count_object(Move *move, const ObjectEntry *object, Err *err) {
 }
 
 static bool copy_each(Move *move, const ObjectEntry *object, Err *err) {
-    return copy_object(move, object->key, err);
+    Copied *copied = copied_find(move, object->key);
+    if (!copied || !str_is(str_from(object->info.etag), copied->etag))
+        return copy_object(move, object->key, err);
+    copied->pass = move->pass;
+    return true;
 }
 
 /* What was deleted since it was copied must not come back with the move. */
 static bool drop_deleted(Move *move, Err *err) {
-    ObjectInfo info;
-    for (size_t i = 0; i < move->copied_count; i++) {
-        if (store_head(bucket_store(move->from), move->copied[i].key, &info, err)) continue;
-        if (err->kind != LH_MISSING ||
-            !store_remove(bucket_store(move->to), move->copied[i].key, err))
-            return false;
+    for (size_t i = move->copied_count; i-- > 0;) {
+        if (move->copied[i].pass == move->pass) continue;
+        if (!store_remove(bucket_store(move->to), move->copied[i].key, err)) return false;
+        move->copied[i] = move->copied[--move->copied_count];
+        move->vanished = true;
     }
     return true;
 }
 
-/* ---- Making the copy the index ---- */
-
-static bool changed(const Move *move, Err *err) {
-    return err_code(err, LH_CONFLICT, "index_changed",
-                    "index '%.*s' was changed while it was copied: try again",
-                    SHOW(move->meta.index));
+/* Of an earlier move that was not ended, or a row that came too late for one. */
+static bool drop_strange(Move *move, const ObjectEntry *object, Err *err) {
+    return copied_find(move, object->key) || store_remove(move->walked, object->key, err);
 }
 
-static bool check_unchanged(Move *move, Err *err) {
-    ObjectInfo info;
-    if (!store_head(bucket_store(move->from), meta_name(move), &info, err))
-        return err->kind == LH_MISSING ? changed(move, err) : false;
-    return str_is(str_from(info.etag), move->etag) || changed(move, err);
+/* Once more when something went meanwhile: another server may have joined it with others into an
+ * object that comes earlier. */
+static bool copy_rest(Move *move, Err *err) {
+    do {
+        move->vanished = false;
+        if (++move->pass > PASSES_MAX)
+            return err_code(err, LH_CONFLICT, "index_changed",
+                            "index '%.*s' was changed while it was copied: try again",
+                            SHOW(move->meta.index));
+        if (!each_object(move, move->from, copy_each, err) || !drop_deleted(move, err))
+            return false;
+    } while (move->vanished);
+    return each_object(move, move->to, drop_strange, err);
 }
 
-/* A meta.json that an earlier move left in the bucket is replaced; another index's is not. */
-static bool target_condition(Move *move, PutCondition *out, Err *err) {
-    OWNED(object_close) ObjectReader *reader = NULL;
-    Bytes data;
-    const Json *json;
-    IndexMeta there;
-    Store *store = bucket_store(move->to);
-    *out = (PutCondition){.if_absent = true};
-    if (!store_open(store, meta_name(move), NULL, &reader, err)) return err->kind == LH_MISSING;
-    if (store_read(store, meta_name(move), META_SIZE_MAX, &move->arena, &data, err) &&
-        json_read(str_of(data), &move->arena, &json, err) && meta_read(json, &there, err) &&
-        there.created_ms == move->meta.created_ms && there.moves < move->meta.moves) {
-        *out = (PutCondition){.if_match =
-                                  arena_copy(&move->arena, str_from(object_info(reader)->etag))};
-        return true;
-    }
-    return err_code(err, LH_CONFLICT, "index_exists",
-                    "bucket '%.*s' holds another index named '%.*s'", SHOW(move->meta.bucket),
-                    SHOW(move->meta.index));
+/* ---- The two meta.json ---- */
+
+static bool swap_old(Move *move, const IndexMeta *from, const IndexMeta *to, Err *err) {
+    return index_swap_meta(bucket_store(move->from), from, to, err);
 }
 
-static bool write_meta(Move *move, Err *err) {
+static bool swap_new(Move *move, const IndexMeta *from, const IndexMeta *to, Err *err) {
+    return index_swap_meta(bucket_store(move->to), from, to, err);
+}
+
+static bool not_free(const Move *move, Err *err) {
+    return err_code(err, LH_CONFLICT, "index_busy",
+                    "bucket '%.*s' holds what another move of index '%.*s' brings or has not "
+                    "removed yet: try again when it is done, or in an hour",
+                    SHOW(move->meta.bucket), SHOW(move->meta.index));
+}
+
+static bool claim_absent(Move *move, Err *err) {
     OWNED(text_close) Text text = {0};
-    PutCondition condition;
+    const PutCondition fresh = {.if_absent = true};
     JsonWriter w = {.out = &text};
     jw_object(&w);
-    meta_write(&move->meta, &w);
+    meta_write(&move->claim, &w);
     jw_end(&w);
-    return target_condition(move, &condition, err) &&
-           store_write(bucket_store(move->to), meta_name(move), text_bytes(&text), &condition, err);
+    return store_write(bucket_store(move->to), meta_name(move), text_bytes(&text), &fresh, err) ||
+           (err->kind == LH_PRECONDITION && not_free(move, err));
 }
 
-/* The new meta.json was written, or may be, and is not in force: the old one is made to win. */
-static void claim_back(Move *move) {
-    IndexMeta back = move->entry->meta;
+/* What a move left a while ago is nobody's any more; at once where no other server is. */
+static bool claim_left(Move *move, const IndexMeta *there, int64_t modified_ms, Err *err) {
+    if (there->moved && buckets_shared(move->indexes->buckets) &&
+        modified_ms + LEFT_MS > clock_now_ms())
+        return not_free(move, err);
+    return swap_new(move, there, &move->claim, err);
+}
+
+static bool claim(Move *move, Err *err) {
+    IndexMeta there;
+    ObjectInfo info;
+    Store *store = bucket_store(move->to);
+    Err why = {0};
+    bool found = store_head(store, meta_name(move), &info, &why) &&
+                 meta_load(store, meta_name(move), &move->arena, &there, &why);
+    if (!found && why.kind == LH_OFFLINE) return *err = why, false;
+    if (!found && why.kind == LH_MISSING)
+        move->claimed = claim_absent(move, err);
+    else if (found && (there.moved || (str_equal(there.row_log, move->meta.row_log) &&
+                                       there.moves < move->meta.moves)))
+        move->claimed = claim_left(move, &there, info.modified_ms, err);
+    else
+        return err_code(err, LH_CONFLICT, "index_exists",
+                        "bucket '%.*s' holds another index named '%.*s'", SHOW(move->meta.bucket),
+                        SHOW(move->meta.index));
+    return move->claimed;
+}
+
+static bool remove_each(Move *move, const ObjectEntry *object, Err *err) {
+    return store_remove(move->walked, object->key, err);
+}
+
+/* What cannot be removed now is swept later. */
+static void leave(Move *move, Bucket *bucket) {
+    Err why = {0};
+    Store *store = bucket_store(bucket);
+    if (!each_object(move, bucket, remove_each, &why) ||
+        !store_remove(store, meta_key(move->meta.index, "agent.lease", &move->arena), &why) ||
+        !store_remove(store, meta_name(move), &why))
+        log_warn("index '%.*s': what its move leaves in bucket '%.*s' is not all removed: %s",
+                 SHOW(move->meta.index), SHOW(bucket_name(bucket)), why.message);
+}
+
+/* ---- Making the copy the index ---- */
+
+/* The old place did not give way, as far as is known: it is made to win, unless it did. True when
+ * the copy is the index. */
+static bool settle(Move *move, const Err *failed) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
+    IndexMeta back = move->here, now;
     Err why = {0};
     back.moves = move->meta.moves + 1;
-    if (!index_swap_meta(bucket_store(move->from), &move->entry->meta, &back, &why) ||
-        !indexes_publish_locked(move->indexes, index_entry_open(move->indexes, &back), true, &why))
-        log_error("index '%.*s' may be found in bucket '%.*s' after a restart: %s",
-                  SHOW(back.index), SHOW(move->meta.bucket), why.message);
+    swap_old(move, &move->leaving, &back, &why);
+    move->claimed = false; /* what may be the index is kept */
+    if (!index_meta_now(move->indexes, move->entry, &move->arena, &now, &why) ||
+        now.moving_to.len > 0) {
+        atomic_store(&move->indexes->unsettled, true);
+        log_error("index '%.*s': whether it has moved to bucket '%.*s' shows later: %s",
+                  SHOW(move->meta.index), SHOW(move->meta.bucket), failed->message);
+        return false;
+    }
+    if (meta_same_place(&now, &move->meta)) return true;
+    entry = index_entry_open(move->indexes, &now);
+    if (entry->index) indexes_list(move->indexes, TAKE(entry));
+    move->claimed = swap_new(move, &move->meta, &move->claim, &why);
+    return false;
+}
+
+static bool hand_over(Move *move, Err *err) {
+    return swap_new(move, &move->claim, &move->meta, err) &&
+           swap_old(move, &move->leaving, &move->left, err);
 }
 
 /* Nobody writes to the index meanwhile. The copy is opened before it counts. */
 static bool commit(Move *move, Err *err) {
-    if (!each_object(move, move->from, copy_each, err) || !drop_deleted(move, err) ||
-        !check_unchanged(move, err))
-        return false;
-    IndexEntry *entry = index_entry_open(move->indexes, &move->meta);
-    if (!entry->index) *err = entry->broken;
-    bool ok = entry->index && write_meta(move, err);
-    move->committed = ok || (entry->index && err->kind == LH_OFFLINE);
-    if (!ok) index_entry_release(&entry);
-    ok = ok && indexes_publish_locked(move->indexes, entry, true, err);
-    if (!ok && move->committed) claim_back(move);
-    return ok;
-}
-
-/* ---- Removing ---- */
-
-static bool remove_each(Move *move, const ObjectEntry *object, Err *err) {
-    return store_remove(bucket_store(move->from), object->key, err);
-}
-
-/* What cannot be removed now is swept later. */
-static void remove_old(Move *move) {
+    OWNED(index_entry_release) IndexEntry *entry = NULL;
     Err why = {0};
-    Store *store = bucket_store(move->from);
-    if (!store_remove(store, meta_name(move), &why) ||
-        !store_remove(store, meta_key(move->meta.index, "agent.lease", &move->arena), &why) ||
-        !each_object(move, move->from, remove_each, &why))
-        log_warn("index '%.*s' has moved, and its old objects are not all removed: %s",
-                 SHOW(move->meta.index), why.message);
-}
-
-/* What a meta.json names, or may name, is kept. */
-static void remove_copies(Move *move) {
-    Err ignored;
-    if (move->committed) return;
-    for (size_t i = 0; i < move->copied_count; i++)
-        store_remove(bucket_store(move->to), move->copied[i].key, &ignored);
+    if (!swap_old(move, &move->here, &move->leaving, err)) return false;
+    bool ok = copy_rest(move, err);
+    if (ok) {
+        entry = index_entry_open(move->indexes, &move->meta);
+        ok = entry->index;
+        if (!ok) *err = entry->broken;
+    }
+    if (!ok && !swap_old(move, &move->leaving, &move->here, &why))
+        log_warn("index '%.*s' stays marked as moving for a while: %s", SHOW(move->meta.index),
+                 why.message);
+    if (!ok || (!hand_over(move, err) && !settle(move, err))) return false;
+    indexes_list(move->indexes, TAKE(entry));
+    move->claimed = false;
+    return true;
 }
 
 /* ---- The whole ---- */
 
 static bool move_open(Move *move, Str index, Str bucket, Err *err) {
-    ObjectInfo info;
     if (!indexes_hold(move->indexes, index, err)) return false;
     move->held = true;
     move->meta.index = index;
-    if (!indexes_find(move->indexes, index, &move->entry, err) ||
+    if (!indexes_follow(move->indexes, index, err) ||
+        !indexes_find(move->indexes, index, &move->entry, err) ||
         !bucket_find(move->indexes->buckets, move->entry->meta.bucket, &move->from, err) ||
         !bucket_find(move->indexes->buckets, bucket, &move->to, err) ||
         !store_check_condition(bucket_store(move->to), &(PutCondition){.if_absent = true}, err))
         return false;
-    move->meta = meta_copy(&move->entry->meta, &move->arena);
+    move->here = move->leaving = meta_copy(&move->entry->meta, &move->arena);
+    move->leaving.moving_to = bucket;
+    move->left = move->leaving;
+    move->left.moved = true;
+    move->meta = move->here;
     move->meta.bucket = bucket;
     move->meta.moves++;
+    move->claim = move->meta;
+    move->claim.moved = true;
     move->piece = malloc(PIECE_SIZE);
     if (!move->piece) abort();
-    if (!store_head(bucket_store(move->from), meta_name(move), &info, err)) return false;
-    memcpy(move->etag, info.etag, sizeof move->etag);
     return true;
 }
 
+/* So that what is read from afar is here before anybody waits for it. */
+static void warm(Move *move) {
+    if (store_abilities(bucket_store(move->to)).local) return;
+    IndexEntry *entry = index_entry_open(move->indexes, &move->meta);
+    index_entry_release(&entry);
+}
+
 static bool move_run(Move *move, Err *err) {
-    bool ok = each_object(move, move->from, count_object, err) &&
+    bool ok = claim(move, err) && each_object(move, move->from, count_object, err) &&
               each_object(move, move->from, copy_each, err);
     if (ok) {
+        warm(move);
         pthread_mutex_t *rows = indexes_row_lock(move->indexes, move->meta.index);
         pthread_rwlock_wrlock(&move->indexes->placement);
         pthread_mutex_lock(rows);
@@ -281,10 +348,7 @@ static bool move_run(Move *move, Err *err) {
         pthread_mutex_unlock(rows);
         pthread_rwlock_unlock(&move->indexes->placement);
     }
-    if (ok)
-        remove_old(move);
-    else
-        remove_copies(move);
+    if (ok || move->claimed) leave(move, ok ? move->from : move->to);
     return ok;
 }
 

@@ -152,7 +152,7 @@ static bool make_build(Change *change, Err *err) {
     return true;
 }
 
-/* The state that is in force, as a record, when none was written yet. */
+/* The state that is in force, as a record, when no promotion made it so. */
 static Promotion created(const IndexMeta *meta) {
     return (Promotion){.number = 1,
                        .config = meta->config,
@@ -162,24 +162,38 @@ static Promotion created(const IndexMeta *meta) {
                        .at_ms = meta->created_ms};
 }
 
+typedef struct Recording {
+    Str backend;
+    Promotion *promotion; /* its number is given here */
+} Recording;
+
 static bool write_record(void *context, const LogRecords *before, Text *payload, Err *err) {
-    Change *change = context;
+    const Recording *recording = context;
     JsonWriter w = {.out = payload};
-    const Promotion first = created(&change->entry->meta);
     (void)err;
-    change->next.number = (int64_t)before->count + 1;
-    if (before->count && change->next.back == 0) change->next.back = 1;
+    recording->promotion->number = (int64_t)before->count + 1;
     jw_object(&w);
-    promotion_members(change->meta.vector_backend, before->count ? &change->next : &first, &w);
+    promotion_members(recording->backend, recording->promotion, &w);
     jw_end(&w);
     return true;
 }
 
+static bool append_one(Change *change, Promotion *promotion, Err *err) {
+    Recording recording = {change->meta.vector_backend, promotion};
+    return log_append(bucket_store(change->bucket),
+                      promotions_key(change->meta.index, &change->arena), write_record, &recording,
+                      err);
+}
+
+/* Records that are there already are of states that never came into force, or of another backend.
+ */
 static bool append(Change *change, Err *err) {
-    Str key = promotions_key(change->meta.index, &change->arena);
-    if (!log_append(bucket_store(change->bucket), key, write_record, change, err)) return false;
-    return change->next.number > 1 ||
-           log_append(bucket_store(change->bucket), key, write_record, change, err);
+    Promotion first = created(&change->entry->meta);
+    if (change->meta.promotion == 0) {
+        if (!append_one(change, &first, err)) return false;
+        change->next.back = first.number;
+    }
+    return append_one(change, &change->next, err);
 }
 
 static bool put_in_force(Change *change, Err *err) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define META_LOOK_US 1000000 /* between looks whether the index still is what it was */
+#define MOVES_MAX 16 /* of the index, while one request is put */
 
 const Option rows_put_options[] = {
     {"rows",       LH_JSON, AT(RowsSpec, rows), REQUIRED,
@@ -50,16 +50,20 @@ static bool index_changed(const IndexMeta *meta, Err *err) {
                     "index '%.*s' was replaced by another: try again", SHOW(meta->index));
 }
 
-/* At most once a META_LOOK_US: rows put into an index that another server deleted would be lost. */
-static bool check_meta(Indexes *indexes, IndexEntry *entry, Err *err) {
+/* After the batch is durable: whether it is where the index is (place.c). Rows put into an index
+ * that another server deleted are refused; one that it moved is opened where it is now, *moved. */
+static bool check_place(Indexes *indexes, IndexEntry *entry, bool *moved, Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    IndexMeta meta;
-    int64_t now = clock_us();
-    if (now < entry->meta_look_us) return true;
-    if (!index_meta_now(indexes, entry, &arena, &meta, err)) return false;
-    if (!str_equal(meta.row_log, entry->meta.row_log)) return index_changed(&entry->meta, err);
-    entry->meta_look_us = now + META_LOOK_US;
-    return true;
+    OWNED(index_entry_release) IndexEntry *fresh = NULL;
+    IndexMeta now;
+    if (!buckets_shared(indexes->buckets) && !atomic_load(&indexes->unsettled)) return true;
+    if (!index_settle(indexes, entry, &arena, &now, err)) return false;
+    if (!str_equal(now.row_log, entry->meta.row_log)) return index_changed(&entry->meta, err);
+    *moved = !meta_same_place(&now, &entry->meta);
+    if (!*moved) return true;
+    fresh = index_entry_open(indexes, &now);
+    if (!fresh->index) return *err = fresh->broken, false;
+    return indexes_publish_locked(indexes, TAKE(fresh), true, err);
 }
 
 /* Before it is in the log, which every start reads again. */
@@ -70,8 +74,9 @@ static bool check_room(const IndexEntry *entry, const RowBatch *batch, Err *err)
                     SHOW(entry->meta.index), GRAPH_ROWS_MAX);
 }
 
-/* By the entry that is in force now: a build may have been published since the request was read. */
-static bool append(RowsRequest *request, Err *err) {
+/* By the entry that is in force now: a build may have been published since the request was read.
+ * *moved: once more, for the index was moved meanwhile, and the batch may be where it was. */
+static bool append(RowsRequest *request, bool *moved, Err *err) {
     OWNED(entry_log_close) EntryLog log = {0};
     OWNED(index_entry_release) IndexEntry *entry = NULL;
     const IndexMeta *meta = &request->entry->meta;
@@ -79,7 +84,7 @@ static bool append(RowsRequest *request, Err *err) {
     if (!str_equal(entry->meta.row_log, meta->row_log) ||
         entry->index->dimensions != request->entry->index->dimensions)
         return index_changed(meta, err);
-    if (!check_meta(request->indexes, entry, err) || !check_room(entry, &request->batch, err) ||
+    if (!check_room(entry, &request->batch, err) ||
         !entry_log_open(request->indexes, &entry->meta, &log, err))
         return false;
     Applying applying = {.overlay = entry->overlay};
@@ -87,15 +92,23 @@ static bool append(RowsRequest *request, Err *err) {
     bool ok = row_log_append(&log.log, &request->batch, &entry->rows_known, apply, &applying, err);
     request->upkeep = ok && entry_wants_upkeep(request->indexes, entry);
     pthread_mutex_unlock(&entry->rows_lock);
-    request->change = applying.change;
-    return ok;
+    request->change.upserted = MAX(request->change.upserted, applying.change.upserted);
+    request->change.deleted = MAX(request->change.deleted, applying.change.deleted);
+    Err why = {0};
+    if (check_place(request->indexes, entry, moved, &why)) return ok || *moved;
+    return ok ? *err = why, false : false;
 }
 
 static bool request_run(RowsRequest *request, Err *err) {
     pthread_mutex_t *lock = indexes_row_lock(request->indexes, request->entry->meta.index);
     pthread_mutex_lock(lock);
-    bool ok = append(request, err);
+    bool moved = true, ok = true;
+    for (int tries = 0; ok && moved && tries < MOVES_MAX; tries++)
+        moved = false, ok = append(request, &moved, err);
     pthread_mutex_unlock(lock);
+    if (ok && moved)
+        return err_set(err, LH_BUSY, "index '%.*s' is moved all the time: try again",
+                       SHOW(request->entry->meta.index));
     return ok;
 }
 

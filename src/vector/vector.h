@@ -17,7 +17,7 @@ typedef struct Indexes Indexes;
 
 typedef struct IndexSpec { /* POST /vectors/indexes; see index_options for defaults and limits */
     Str index, dataset, id_column, text_column, vector_column, model, bucket, vector_backend,
-        metric;
+        metric, lance_version;
     const Json *chunk;               /* {"size","overlap"} */
     int64_t m, ef_construction;      /* backend "parquet" */
     int64_t partitions, sub_vectors; /* backend "lance"; 0: by the number of rows, the dimension */
@@ -123,7 +123,12 @@ bool index_lance_index(Indexes *indexes, Str index, const LanceIndexSpec *spec, 
                        Text *result, Err *err);
 /* fold.c. A job: the same rows and vectors in the other backend. LH_CONFLICT "already_lance",
  * "already_parquet". */
-bool index_migrate(Indexes *indexes, Str index, Str backend, Job *job, Text *result, Err *err);
+typedef struct MigrateSpec {
+    Str to, lance_version;
+} MigrateSpec;
+extern const Option migrate_options[];
+bool index_migrate(Indexes *indexes, Str index, const MigrateSpec *spec, Job *job, Text *result,
+                   Err *err);
 
 /* PUT /vectors/evals/{idx}/{name} and its siblings. */
 typedef struct EvalSpec {

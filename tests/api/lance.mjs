@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { arrow, lancedb } from '../lance/lancedb.mjs'
+import { arrow, info, lancedb, ours } from '../lance/lancedb.mjs'
 import { call, check, freshDir, problem, same, startServer, truth } from '../kit/server.mjs'
 
 const data = freshDir()
@@ -186,6 +186,44 @@ await check('and back again, with rows put meanwhile; the table goes', async () 
   problem(await lance('POST', 'migrate/plain?to=parquet&wait=true'), 409, 'already_parquet')
   problem(await lance('POST', 'migrate/plain?to=hnsw'), 400, 'invalid_request')
   same((await lance('POST', 'migrate/plain?wait=true')).json.rows, 3000)
+})
+
+await check('a table of file version 2.2 keeps it through appends, deletes, a fold, a refresh, new indexes and a migration, and LanceDB reads it', async () => {
+  const make = more => call(server, 'POST', '/vectors/indexes?wait=true', { index: 'modern', dataset: 'notes', text_column: 'text', vector_backend: 'lance', ...more })
+  problem(await make({ lance_version: '2.3' }), 400, 'invalid_request')
+  const made = await make({ lance_version: '2.2' })
+  same([made.status, made.json?.lance_version], [201, '2.2'], made.text)
+  let rows = made.json.rows
+  const holds = async what => {
+    const theirs = await table('modern')
+    same([what, info(join(data, 'primary/vectors/modern'), 'docs.lance').files, await theirs.countRows()], [what, '2.2', rows])
+    same((await theirs.query().where("doc_id = '1234'").select(['text']).toArray()).map(row => row.text), [texts[1234]], what)
+    same(ids(await search('modern', { query: texts[1234], k: 1 })), ['1234'], what)
+    same((await call(server, 'GET', '/vectors/indexes/modern')).json.lance_version, '2.2', what)
+  }
+  await holds('created')
+  const done = async (verb, path, body) => { const answer = await call(server, verb, path, body); same(answer.status, 200, answer.text); return answer.json }
+  for (let i = 0; i < 70; i++, rows++) await done('POST', '/vectors/lance/append/modern', { rows: [{ doc_id: `fresh${i}`, text: `fresh figs ${i}` }] })
+  await holds('appended')
+  await done('DELETE', '/vectors/indexes/modern/rows', { doc_ids: ['77', 'fresh3'] })
+  rows = (await done('POST', '/vectors/indexes/modern/compact?wait=true')).rows
+  await holds('folded')
+  await call(server, 'POST', '/ingest/file?dataset=notes&format=ndjson&mode=append', line(9999, 'a refreshing lemonade'))
+  rows = (await done('POST', '/vectors/indexes/modern/refresh?wait=true')).rows
+  await holds('refreshed')
+  await done('POST', '/vectors/lance/index/modern?wait=true', { num_partitions: 20 })
+  await holds('indexed')
+  same((await done('POST', '/vectors/lance/migrate/modern?to=parquet&wait=true')).lance_version, null)
+  await done('POST', '/vectors/lance/migrate/modern?lance_version=2.2&wait=true')
+  await holds('migrated')
+  await done('DELETE', '/vectors/indexes/modern')
+})
+
+await check('what a build of another file version left behind is no hindrance', async () => {
+  ours(join(data, 'primary/vectors/left'), 'create', 'docs.lance', '2.1', 'doc_id=string')
+  const made = await call(server, 'POST', '/vectors/indexes?wait=true', { index: 'left', dataset: 'notes', text_column: 'text', vector_backend: 'lance', lance_version: '2.2' })
+  same([made.status, info(join(data, 'primary/vectors/left'), 'docs.lance').files], [201, '2.2'], made.text)
+  await call(server, 'DELETE', '/vectors/indexes/left')
 })
 
 await check('what LanceDB does to the table does no harm: the index stays at its version until it is built anew', async () => {

@@ -112,6 +112,9 @@ await check('what a kill left of the other backend, half-way through a migration
   same(tried.status, 201, tried.text)
   same((await at('POST', '/vectors/promotions/IDX', { trial: tried.json.trial })).status, 200)
   same((await at('GET', '/vectors/promotions/IDX')).json.champion.trial, tried.json.trial)
+  const back = await at('POST', '/vectors/promotions/IDX/rollback')
+  same([back.status, back.json.config], [200, state.champion.config], back.text)
+  problem(await at('POST', '/vectors/promotions/IDX/rollback'), 409, 'nothing_before')
   same((await at('DELETE', '/vectors/indexes/IDX')).status, 200)
 })
 

@@ -51,20 +51,30 @@ await check('killed at any moment it is wholly on the disk or wholly in S3', asy
   truth(seen.size === 2, 'the kills all came on one side')
 })
 
-// The copy's log of rows is looked at when it is opened, and again when it takes the index's place.
-await check('a move whose new meta.json is written, and that does not come into force, is taken back: rows put since stay', async () => {
+// The target's meta.json is written twice: the claim, and the index.
+await check('a move whose new meta.json is not written, for all that is known, is taken back: rows put since stay', async () => {
   if ((await index()).bucket !== 'primary') same((await move('primary')).status, 200)
   const put = id => call(server, 'PUT', '/vectors/indexes/notes/rows', { rows: [{ doc_id: id, text: `by hand number7700${id}` }] })
   same((await put('1')).status, 200)
-  await faults.arm({ kind: 'error', method: 'GET', match: 'prefix=[^&]*rows', at: 2, times: 1e9 })
+  await faults.arm({ kind: 'error', method: 'PUT', match: 'notes.meta.json', at: 2, times: 1e9 })
   const failed = await move('cloud')
   truth(failed.status >= 500 && (await faults.state()).fired > 0, failed.text)
   await faults.arm()
-  truth((await objects('cloud')).includes('vectors/notes/meta.json'), 'the fault came before the new meta.json')
   same([(await index()).bucket, (await put('2')).status], ['primary', 200])
   await server.stop('SIGKILL')
   server = await startServer(data, { args: ['--config', config] })
   same([(await index()).bucket, (await index()).error, await find(77001), await find(77002)], ['primary', null, '1', '2'])
-  same([(await move('cloud')).status, await find(77002)], [200, '2'])
+  const again = await move('cloud')
+  same([again.status, await find(77002)], [200, '2'], again.text)
+})
+
+// The source's: that it is about to go, and that it has gone.
+await check('a move is done when the old place has given way, though no answer says so', async () => {
+  same((await index()).bucket, 'cloud')
+  await faults.arm({ kind: 'reset', method: 'PUT', match: 'notes.meta.json', at: 2, times: 1 })
+  const moved = await move('primary')
+  same([moved.status, (await faults.state()).fired, (await index()).bucket, await find(77002)], [200, 1, 'primary', '2'], moved.text)
+  await faults.arm()
+  same(await objects('cloud'), [])
 })
 await server.stop()
