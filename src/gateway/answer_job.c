@@ -17,8 +17,9 @@ static void call_free(void *context) {
 
 /* Query and body are read once more, into memory that lasts. */
 static bool keep_query(JobCall *kept, const Call *call, Err *err) {
-    Str query = arena_copy(&kept->arena, call->request->query);
     bool wait;
+    if (!call->query) return true;
+    Str query = arena_copy(&kept->arena, call->request->query);
     return query_read(call->route, query, &kept->arena, &kept->query, &wait, err);
 }
 

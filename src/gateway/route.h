@@ -99,7 +99,7 @@ struct JobCall {
     App *app;
     Job *job;
     Str name;         /* the first of the path's parameters */
-    void *query;      /* the struct that the route's options fill */
+    void *query;      /* the struct that the route's options fill; NULL: no request asked */
     const void *body; /* likewise; NULL: it takes none */
     JobCallRun *run;
     Str profile; /* that the caller's key is bound to; empty: none */
