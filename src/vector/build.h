@@ -51,5 +51,6 @@ void build_merge_log(Build *b);
 bool build_lance(Build *b, const float *vectors, Bytes ids, Bytes texts, Err *err);
 /* Everything that a request can get wrong, before any work. */
 bool build_plan(Build *b, const IndexSpec *spec, Err *err);
+bool build_wrong_dimension(const Build *b, int64_t by_hand, Err *err); /* false: of rows put */
 /* Reads the dataset: vectors go to the writer's first section, ids and texts to their files. */
 bool build_rows(Build *b, Err *err);

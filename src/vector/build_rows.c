@@ -326,15 +326,19 @@ static bool take_view(Build *b, const RowsView *view, Err *err) {
     return true;
 }
 
+bool build_wrong_dimension(const Build *b, int64_t by_hand, Err *err) {
+    return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                    "the dataset's vectors have %lld numbers now, rows put into index '%.*s' "
+                    "have %lld: delete these, or make another index",
+                    (long long)b->meta.dimensions, SHOW(b->meta.index), (long long)by_hand);
+}
+
 /* What was put by hand, after the dataset's rows. */
 static bool take_by_hand(Build *b, Err *err) {
     const RowsView *view = b->by_hand;
     int64_t dimensions = view->live.count ? (int64_t)b->log->options.dimensions : 0;
     if (dimensions && b->meta.dimensions && b->meta.dimensions != dimensions)
-        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
-                        "the dataset's vectors have %lld numbers now, rows put into index '%.*s' "
-                        "have %lld: delete these, or make another index",
-                        (long long)b->meta.dimensions, SHOW(b->meta.index), (long long)dimensions);
+        return build_wrong_dimension(b, dimensions, err);
     if (dimensions) b->meta.dimensions = dimensions, b->stride = stride_of((size_t)dimensions);
     b->meta.documents += (int64_t)view->live_documents;
     return take_view(b, view, err);

@@ -184,12 +184,43 @@ static bool write_text(Build *b, Bytes texts, Err *err) {
            (stage(b, b->text_path, err) && text_index_write(&rows, b->text_path, err));
 }
 
+static bool changes_length(const Build *b) {
+    return b->previous && b->previous->meta.dimensions != b->meta.dimensions;
+}
+
+static bool has_length(void *context, const RowBatch *batch, Err *err) {
+    const Build *b = context;
+    int64_t length = (int64_t)batch->dimensions;
+    return batch->put_count == 0 || length == b->meta.dimensions ||
+           build_wrong_dimension(b, length, err);
+}
+
+/* Rows of the old length that were put during the build would have no place in it. While the index
+ * is marked none are acknowledged (place.c), here for the row lock: then the log is looked at. */
+static bool swap_length(Build *b, Store *store, Err *err) {
+    OWNED(entry_log_close) EntryLog log = {0};
+    const IndexMeta *was = &b->previous->meta;
+    IndexMeta marked = *was;
+    uint64_t known = (uint64_t)b->meta.rows_after;
+    Err why = {0};
+    marked.moving_to = was->bucket;
+    if (!entry_log_open(b->indexes, was, &log, err) || !index_swap_meta(store, was, &marked, err))
+        return false;
+    if (row_log_replay(&log.log, &known, has_length, b, err) &&
+        index_swap_meta(store, &marked, &b->meta, err))
+        return true;
+    if (err->kind != LH_OFFLINE && !index_swap_meta(store, &marked, was, &why))
+        log_warn("index '%.*s' stays marked for a while: %s", SHOW(was->index), why.message);
+    return false;
+}
+
 /* meta.json makes an index of the objects. Its name alone is one that another server may take too.
  */
 static bool write_meta(Build *b, Store *store, Err *err) {
     OWNED(text_close) Text text = {0};
     JsonWriter w = {.out = &text};
     const PutCondition fresh = {.if_absent = true};
+    if (changes_length(b)) return swap_length(b, store, err);
     if (b->previous) return index_swap_meta(store, &b->previous->meta, &b->meta, err);
     jw_object(&w);
     meta_write(&b->meta, &w);
@@ -215,21 +246,34 @@ static bool adopt(Build *b, Store *store, const char *path, Str key, Err *err) {
     return true;
 }
 
+static bool put_in_force(Build *b, Store *store, Err *err) {
+    bool ok = write_meta(b, store, err);
+    /* After an unknown outcome meta.json may be there: what it names is kept. */
+    if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
+    if (!ok) return false;
+    IndexEntry *entry = index_entry_open(b->indexes, &b->meta);
+    return changes_length(b) ? indexes_publish_locked(b->indexes, entry, true, err)
+                             : indexes_publish(b->indexes, entry, b->previous, err);
+}
+
 /* The files become objects, then these an index; what it replaces goes. */
 static bool publish(Build *b, Err *err) {
+    pthread_mutex_t *rows = changes_length(b) ? indexes_row_lock(b->indexes, b->meta.index) : NULL;
     Store *store = bucket_store(b->bucket);
     if (build_cancelled(b)) return err_set(err, LH_CANCELLED, "cancelled");
     bool lance = str_is(b->meta.vector_backend, "lance"), ok = true;
     b->meta.bytes = lance ? b->lance_bytes : 0;
     ok = (lance || adopt(b, store, b->writer.path, meta_build_key(&b->meta, &b->arena), err)) &&
          adopt(b, store, b->vectors_path, meta_vectors_key(&b->meta, &b->arena), err) &&
-         adopt(b, store, b->text_path, meta_text_key(&b->meta, &b->arena), err) &&
-         write_meta(b, store, err);
-    /* After an unknown outcome meta.json may be there: what it names is kept. */
-    if (!ok && err->kind != LH_OFFLINE) remove_objects(store, &b->meta, &b->arena);
-    if (!ok) return false;
-    if (!indexes_publish(b->indexes, index_entry_open(b->indexes, &b->meta), b->previous, err))
+         adopt(b, store, b->text_path, meta_text_key(&b->meta, &b->arena), err);
+    if (!ok) {
+        remove_objects(store, &b->meta, &b->arena);
         return false;
+    }
+    if (rows) pthread_mutex_lock(rows);
+    ok = put_in_force(b, store, err);
+    if (rows) pthread_mutex_unlock(rows);
+    if (!ok) return false;
     if (b->previous) remove_objects(store, &b->previous->meta, &b->arena);
     if (lance) lance_docs_tidy(store, meta_lance_key(&b->meta, &b->arena));
     return true;

@@ -87,7 +87,8 @@ static bool open_overlay(Indexes *indexes, IndexEntry *entry, Err *err) {
     const OverlayOptions options = {.entry = entry,
                                     .dimensions = entry->index->dimensions,
                                     .metric = metric_of(entry->meta.metric),
-                                    .texts = entry->text};
+                                    .texts = entry->text,
+                                    .passes_others = true};
     entry->rows_known = (uint64_t)entry->meta.rows_after;
     if (!overlay_open(&options, &entry->overlay, err) || !entry_follow(indexes, entry, err))
         return false;

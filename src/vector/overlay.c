@@ -294,9 +294,12 @@ static void publish(Overlay *overlay, RowsView *view) {
 bool overlay_apply(Overlay *overlay, const RowBatch *batch, OverlayChange *out, Err *err) {
     OverlayChange change = {0};
     size_t more = batch->delete_count + batch->put_count;
-    if (batch->put_count && batch->dimensions != overlay->options.dimensions)
-        return err_set(err, LH_CORRUPT, "rows of %zu dimensions, the index has %zu",
+    if (batch->put_count && batch->dimensions != overlay->options.dimensions) {
+        *out = change;
+        return overlay->options.passes_others ||
+               err_set(err, LH_CORRUPT, "rows of %zu dimensions, the index has %zu",
                        batch->dimensions, overlay->options.dimensions);
+    }
     if (rows_view_rows(overlay->view) + more > GRAPH_ROWS_MAX)
         return err_set(err, LH_TOO_BIG, "the index would have over %u rows", GRAPH_ROWS_MAX);
     blocks_reserve(overlay, overlay->view->count + more);

@@ -50,7 +50,9 @@ typedef struct OverlayOptions {
     IndexEntry *entry; /* whose base it lies over, and whose documents it asks for; NULL: no base */
     size_t dimensions;
     Metric metric;
-    bool texts; /* keep stems */
+    bool texts;         /* keep stems */
+    bool passes_others; /* rows of another length are passed over: nobody was told that they are in,
+                         * for the dataset's vectors had changed theirs */
 } OverlayOptions;
 
 typedef struct Overlay {

@@ -41,8 +41,8 @@ static bool apply(void *context, const RowBatch *batch, Err *err) {
 /* All that was ever put and deleted by hand: it holds over whatever the dataset says now. */
 static bool load_by_hand(Build *b, Err *err) {
     OWNED(entry_log_close) EntryLog log = {0};
-    const OverlayOptions options = {.dimensions = b->previous->index->dimensions,
-                                    .metric = b->metric};
+    const OverlayOptions options = {
+        .dimensions = b->previous->index->dimensions, .metric = b->metric, .passes_others = true};
     uint64_t known = 0;
     if (!entry_log_open(b->indexes, &b->meta, &log, err) || !overlay_open(&options, &b->log, err) ||
         !row_log_replay(&log.log, &known, apply, b->log, err))

@@ -51,7 +51,8 @@ static bool index_changed(const IndexMeta *meta, Err *err) {
 }
 
 /* After the batch is durable: whether it is where the index is (place.c). Rows put into an index
- * that another server deleted are refused; one that it moved is opened where it is now, *moved. */
+ * that another server deleted, or gave vectors of another length, are refused; one that it moved is
+ * opened where it is now, *moved. */
 static bool check_place(Indexes *indexes, IndexEntry *entry, bool *moved, Err *err) {
     OWNED(arena_close) Arena arena = {0};
     OWNED(index_entry_release) IndexEntry *fresh = NULL;
@@ -59,11 +60,13 @@ static bool check_place(Indexes *indexes, IndexEntry *entry, bool *moved, Err *e
     if (!buckets_shared(indexes->buckets) && !atomic_load(&indexes->unsettled)) return true;
     if (!index_settle(indexes, entry, &arena, &now, err)) return false;
     if (!str_equal(now.row_log, entry->meta.row_log)) return index_changed(&entry->meta, err);
-    *moved = !meta_same_place(&now, &entry->meta);
-    if (!*moved) return true;
+    bool same_length = now.dimensions == entry->meta.dimensions;
+    if (same_length && meta_same_place(&now, &entry->meta)) return true;
     fresh = index_entry_open(indexes, &now);
     if (!fresh->index) return *err = fresh->broken, false;
-    return indexes_publish_locked(indexes, TAKE(fresh), true, err);
+    *moved = same_length;
+    return indexes_publish_locked(indexes, TAKE(fresh), true, err) &&
+           (same_length || index_changed(&entry->meta, err));
 }
 
 /* Before it is in the log, which every start reads again. */

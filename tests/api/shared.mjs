@@ -95,4 +95,38 @@ await check('an index that the other server has moved is deleted where it is, an
   for (const server of servers.slice(0, 2))
     problem(await call(server, 'PUT', '/vectors/indexes/notes/rows', { rows: [{ doc_id: 'x', text: 'x' }] }), 404, 'index_not_found')
 })
+
+await check('vectors of another length: a row of the old one is refused, or the refresh is, and the index is whole', async () => {
+  const [a, b] = servers
+  const of = n => Array.from({ length: n }, (_, i) => i + 1)
+  const ingest = n => call(a, 'POST', '/ingest/file?dataset=dots&format=ndjson&mode=replace', Array.from({ length: 400 }, (_, i) => JSON.stringify({ id: i, v: of(n).map(x => x * ((i * 7) % 11 - 5) + i) })).join('\n'))
+  const at = '/vectors/indexes/dots'
+  const put = (server, n) => call(server, 'PUT', `${at}/rows`, { rows: [{ doc_id: `hand${n}`, vector: of(n) }] })
+  const seen = new Set()
+  for (let round = 0; round < 6; round++) {
+    same((await ingest(4)).status, 201)
+    same((await call(a, 'POST', '/vectors/indexes?wait=true', { index: 'dots', dataset: 'dots', vector_column: 'v' })).status, 201)
+    const late = await start()
+    await ingest(8)
+    const refreshing = call(a, 'POST', `${at}/refresh?wait=true`)
+    await sleep(round * 8)
+    const early = round ? await put(late, 4) : { status: 0 }
+    const refreshed = await refreshing
+    seen.add(`${refreshed.status} ${early.status}`)
+    if (refreshed.status === 200) {
+      truth(early.status !== 200, 'a row of the old length was acknowledged and is lost')
+      problem(await put(late, 4), early.status ? 422 : 409, early.status ? 'wrong_dimension' : 'index_changed')
+      same((await put(a, 8)).status, 200)
+    } else {
+      problem(refreshed, 422, 'wrong_dimension')
+      same(early.status, 200, early.text)
+    }
+    const again = await start()
+    const found = await call(again, 'POST', '/vectors/search', { index: 'dots', vector: of(refreshed.status === 200 ? 8 : 4), k: 1, exact: true, rows: false })
+    same([found.json.hits?.[0].doc_id], [refreshed.status === 200 ? 'hand8' : 'hand4'], found.text)
+    same([(await late.stop()).code, (await again.stop()).code, (await call(a, 'DELETE', at)).status], [0, 0, 200])
+  }
+  console.log(`     refresh and put: ${[...seen].join(', ')}`)
+  truth([...seen].some(one => one.startsWith('200')), 'no refresh came through')
+})
 for (const server of servers) same((await server.stop()).code, 0)
