@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool job_is_cancelled(void *job) {
     return job_cancelled(job);
@@ -26,6 +27,18 @@ static bool keep_body(JobCall *kept, const Call *call, Err *err) {
            options_read(call->route->body, json, into, err);
 }
 
+/* Of a query string the texts alone lie in the request. */
+static void keep_query(JobCall *kept, const Call *call) {
+    if (!call->query) return;
+    char *into = arena_alloc(&kept->arena, call->route->query_size + 1);
+    memcpy(into, call->query, call->route->query_size);
+    for (const Option *option = call->route->query; option && option->name; option++) {
+        Str *text = (Str *)(void *)(into + option->offset);
+        if (option->type == LH_TEXT) *text = arena_copy(&kept->arena, *text);
+    }
+    kept->query = into;
+}
+
 /* A job of a key that is bound to a profile works within that, as it is when the job begins. */
 static bool call_run(Job *job, void *context, Text *result, Err *err) {
     OWNED(arena_close) Arena arena = {0};
@@ -45,6 +58,7 @@ bool job_start(App *app, const Call *call, const char *kind, JobCallRun *run, Jo
     kept->run = run;
     kept->profile = caller_profile(&call->caller);
     kept->name = arena_copy(&kept->arena, call->params[0]);
+    keep_query(kept, call);
     if (!keep_body(kept, call, err)) {
         call_free(kept);
         return false;

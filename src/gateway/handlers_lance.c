@@ -52,16 +52,12 @@ const Option migrate_query[] = {
     {0},
 };
 
-static bool run_to_lance(const JobCall *call, Text *result, Err *err) {
-    return index_migrate(call->app->indexes, call->name, STR("lance"), call->job, result, err);
-}
-
-static bool run_to_parquet(const JobCall *call, Text *result, Err *err) {
-    return index_migrate(call->app->indexes, call->name, STR("parquet"), call->job, result, err);
+static bool run_migrate(const JobCall *call, Text *result, Err *err) {
+    const MigrateQuery *query = call->query;
+    return index_migrate(call->app->indexes, call->name, query->to, call->job, result, err);
 }
 
 bool lance_post_migrate(App *app, Call *call, Err *err) {
-    const MigrateQuery *query = call->query;
-    JobCallRun *run = str_is(query->to, "lance") ? run_to_lance : run_to_parquet;
-    return index_is_there(app, call, err) && answer_job(app, call, "migrate", run, 200, err);
+    return index_is_there(app, call, err) &&
+           answer_job(app, call, "migrate", run_migrate, 200, err);
 }

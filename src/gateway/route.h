@@ -98,8 +98,8 @@ typedef bool JobCallRun(const JobCall *call, Text *result, Err *err);
 struct JobCall {
     App *app;
     Job *job;
-    Str name;         /* the first of the path's parameters */
-    const void *body; /* the struct that the route's options fill; NULL: it takes none */
+    Str name;                 /* the first of the path's parameters */
+    const void *query, *body; /* the structs that the route's options fill; no body: NULL */
     JobCallRun *run;
     Str profile; /* that the caller's key is bound to; empty: none */
     Arena arena;
