@@ -287,16 +287,14 @@ static bool hand_over(Move *move, Err *err) {
 static bool commit(Move *move, Err *err) {
     OWNED(index_entry_release) IndexEntry *entry = NULL;
     Err why = {0};
-    if (!swap_old(move, &move->here, &move->leaving, err)) return false;
-    bool ok = copy_rest(move, err);
+    bool ok = swap_old(move, &move->here, &move->leaving, err) && copy_rest(move, err);
     if (ok) {
         entry = index_entry_open(move->indexes, &move->meta);
         ok = entry->index;
         if (!ok) *err = entry->broken;
     }
-    if (!ok && !swap_old(move, &move->leaving, &move->here, &why))
-        log_warn("index '%.*s' stays marked as moving for a while: %s", SHOW(move->meta.index),
-                 why.message);
+    /* The mark may be there though its write was not answered; what stays is taken back later. */
+    if (!ok) swap_old(move, &move->leaving, &move->here, &why);
     if (!ok || (!hand_over(move, err) && !settle(move, err))) return false;
     indexes_list(move->indexes, TAKE(entry));
     move->claimed = false;

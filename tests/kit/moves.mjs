@@ -22,11 +22,12 @@ export async function makeNotes(server, more = {}) {
 
 // What the other server changes meanwhile (it folds by itself) is answered so, and asked again.
 export async function change(server, method, path, body) {
-  return within(30000, async () => {
-    const answer = await call(server, method, path, body)
+  let answer
+  return within(60000, async () => {
+    answer = await call(server, method, path, body)
     truth(answer.status === 200 || ['index_changed', 'index_busy'].includes(answer.json.code), answer.text)
     return answer.status === 200 && answer.json
-  })
+  }).catch(error => { throw new Error(`${error.message}: ${answer?.text}`) })
 }
 export const move = (server, bucket) => change(server, 'PATCH', `${at}?wait=true`, { bucket })
 export const bucketOf = async server => (await call(server, 'GET', at)).json.bucket
