@@ -51,8 +51,6 @@ static LanceSchema columns(int count, char **words, Arena *arena) {
 }
 
 static int create(Store *store, Str path, int count, char **words) {
-    const char *file_version = "2.0";
-    if (count > 0 && !strchr(words[0], '=')) file_version = *words++, count--;
     OWNED(lance_close) LanceTable *table = NULL;
     OWNED(arena_close) Arena arena = {0};
     const char *file_version = "2.0";
