@@ -10,7 +10,8 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { build, freshDir, median, printTable, quick } from './report.mjs'
 
-const recalls = [0.9, 0.95, 0.99, 0.999], rounds = quick ? 1 : 2
+const recalls = [0.9, 0.95, 0.99, 0.999]
+const rounds = which => quick || which !== 'made' ? 1 : 2 // sweeps of texts reach the widest beams, and take long enough
 const packages = { usearch: 'usearch@2.26.2', zvec: '@zvec/zvec@0.7.0' }
 const dir = freshDir(), modules = resolve(build, 'bench-npm')
 
@@ -148,7 +149,7 @@ async function measure(which, known) {
     }
   }
   const sweeps = Object.fromEntries(Object.keys(started).map(name => [name, []]))
-  for (let round = 0; round < rounds; round++)
+  for (let round = 0; round < rounds(which); round++)
     for (const [name, child] of Object.entries(started)) sweeps[name].push(await child.sweep())
   for (const [name, child] of Object.entries(started)) {
     results[name] = { built: child.built, memory: child.memory, points: merged(sweeps[name]) }
