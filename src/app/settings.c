@@ -313,8 +313,9 @@ void app_config_template(FILE *to) {
     template_section(to, "gateway", gateway_options);
     fputs(
         "\n# Access keys, one table each; without any, only this machine may connect. 'lakehouse\n"
-        "# key new' makes one and prints these lines. A scope includes no other; a key that is\n"
-        "# bound to a profile reaches what that may search, and nothing else.\n"
+        "# key new' makes one and prints these lines. 'admin' includes the other scopes, 'write'\n"
+        "# does not include 'read'; a key that is bound to a profile reaches what that may\n"
+        "# search, and nothing else.\n"
         "# [[auth.keys]]\n# name = \"search-app\"\n# sha256 = \"of the key\"\n"
         "# scopes = [\"read\"]  # read|write|admin\n# profile = \"hr\"\n",
         to);
