@@ -5,17 +5,22 @@
  * but `state`; it comes back through the loop's inbox, whose lock orders the two. An Exchange is
  * one request and its answer; it comes from its loop's spares and is ended by the loop.
  *
- *     CONN_HEAD -> CONN_BODY -> CONN_READY -> (CONN_POOL) -> CONN_SEND -> CONN_HEAD
- *                                                               |-> CONN_DRAIN -> CONN_HEAD
- *                                                               `-> CONN_LINGER -> closed
+ *     (CONN_HELLO) -> CONN_HEAD -> CONN_BODY -> CONN_READY -> (CONN_POOL) -> CONN_SEND -> CONN_HEAD
+ *                                                                         |-> CONN_DRAIN ->
+ * CONN_HEAD
+ *                                                                         `-> CONN_LINGER -> closed
  *
  * The buffers `in` and `out` are lent by the loop while it works on a connection; between events a
- * connection keeps only bytes that are really there, so an idle one holds none. */
+ * connection keeps only bytes that are really there, so an idle one holds none.
+ *
+ * Under TLS a connection's bytes go through its `tls`: in conn_receive and in the two sends of
+ * http_send.c, which are the only places that read and write a socket. */
 #pragma once
 
 #include "base/base.h"
 #include "net/http_parse.h"
 #include "net/http_server.h"
+#include "net/tls.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,6 +38,7 @@ typedef struct Pool Pool;
 
 typedef enum ConnState {
     CONN_NEW,    /* accepted, not yet in its loop */
+    CONN_HELLO,  /* under TLS: waiting for its first byte */
     CONN_HEAD,   /* waiting for a request or in its head */
     CONN_BODY,   /* gathering the body */
     CONN_READY,  /* to be answered */
@@ -61,6 +67,7 @@ struct Conn {
     Conn *previous, *next; /* all of the loop's */
     Conn *next_inbox, *next_runnable;
     int fd;
+    Tls *tls; /* NULL: the bytes go as they are */
     ConnState state;
     bool readable, writable, hung_up;
     bool runnable;   /* is on the loop's list */
@@ -159,7 +166,8 @@ void exchange_end(Exchange *exchange);
 void exchange_refuse(Exchange *exchange, HttpRefusal why);
 void exchange_answer(Exchange *exchange);
 /* http_body.c */
-bool body_next(Conn *conn, size_t size_max, Bytes *data); /* false: malformed coding */
+ssize_t conn_receive(Conn *conn, void *buffer, size_t size); /* as recv, not blocking */
+bool body_next(Conn *conn, size_t size_max, Bytes *data);    /* false: malformed coding */
 void conn_disarm(Conn *conn);
 /* http_response.c */
 void response_reset(Response *response, Exchange *exchange);
