@@ -46,6 +46,7 @@ typedef struct Settings {
     AgentOptions agent;
     AccessKeys keys;
     HttpOptions http;
+    Str tls_cert, tls_key; /* paths; both or none */
     bool local; /* only this machine may connect */
     LogLevel log_level;
     bool log_json;
