@@ -7,6 +7,7 @@ import https from 'node:https'
 import net from 'node:net'
 import { join, resolve } from 'node:path'
 import tls from 'node:tls'
+import { commandsOf, runCommands } from '../kit/documents.mjs'
 import { binary, call, check, freshDir, same, startServer, truth } from '../kit/server.mjs'
 
 const dir = freshDir(), at = name => join(dir, name)
@@ -262,6 +263,15 @@ await check('the command line says why a certificate is not trusted, and that an
   const plain = await startServer(freshDir())
   failed(['datasets'], { LAKEHOUSE_URL: plain.url.replace('http', 'https') }, 'TLS with')
   await plain.stop()
+})
+
+await check('the commands of docs/tls.md make a certificate that works, and talk to a server that has it', async () => {
+  const folder = freshDir(), here = { 'DNS:lake.example.org': 'IP:127.0.0.1' }, [make] = commandsOf('docs/tls.md')
+  execFileSync('bash', ['-c', make.replaceAll(...Object.entries(here)[0])], { cwd: folder, stdio: 'ignore' })
+  const lake = await serve({ LAKEHOUSE_GATEWAY_TLS_CERT: join(folder, 'lake.pem'), LAKEHOUSE_GATEWAY_TLS_KEY: join(folder, 'lake.key') })
+  const written = { ...here, '-keyout lake.key -out lake.pem': '-keyout more.key -out more.pem', 'https://lake.example.org:3100': lake.url }
+  truth(await runCommands(['docs/tls.md'], lake, written, folder) >= 3, 'too few commands were found')
+  await lake.stop()
 })
 
 await check('what is wrong with the certificate or its key is said at the start, by the setting\'s name', async () => {
