@@ -47,7 +47,7 @@ typedef struct Settings {
     AccessKeys keys;
     HttpOptions http;
     Str tls_cert, tls_key; /* paths; both or none */
-    bool local; /* only this machine may connect */
+    bool local;            /* only this machine may connect */
     LogLevel log_level;
     bool log_json;
 } Settings;

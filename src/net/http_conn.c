@@ -31,11 +31,11 @@ static void set_deadline(Conn *conn, int64_t in_ms) {
 }
 
 static Step send_more(Conn *conn) {
-    bool moves = conn->writable;
+    int64_t share = conn->share;
     Sent sent = conn_send(conn);
     if (sent == SENT_ALL) return STEP_ON;
     if (sent == SENT_FAILED) return conn->failed = true, STEP_CLOSE;
-    if (moves) set_deadline(conn, options_of(conn)->stall_timeout_ms);
+    if (conn->share < share) set_deadline(conn, options_of(conn)->stall_timeout_ms);
     return conn->writable ? STEP_YIELD : STEP_WAIT;
 }
 

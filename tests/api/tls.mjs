@@ -204,11 +204,13 @@ await check('a client that does not read its answer keeps no event thread', asyn
   lazy.pause()
   const ended = new Promise(done => lazy.on('error', done).on('close', done))
   lazy.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+  const chatter = setInterval(() => lazy.writable && lazy.write('G'), 100) // which is no reading
   await pause(200)
   for (let i = 0; i < 20; i++) same((await ask(single, 'GET', '/health')).status, 200)
   await pause(2500)
   lazy.resume() // it was cut meanwhile
   await ended
+  clearInterval(chatter)
   truth(lazy.bytesRead < large.length, 'it got all')
   await single.stop()
 })
