@@ -220,6 +220,7 @@ bool app_check(const AppOptions *options, Err *err) {
     bool opened = app_open(&beside, &app, err);
     check_line("open", opened, err);
     if (!opened) return false;
+    if (app->tls) check_line("tls", true, err);
     check_keys(app);
     bool buckets = check_buckets(app, err);
     OWNED(arena_close) Arena arena = {0};

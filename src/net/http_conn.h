@@ -5,16 +5,15 @@
  * but `state`; it comes back through the loop's inbox, whose lock orders the two. An Exchange is
  * one request and its answer; it comes from its loop's spares and is ended by the loop.
  *
- *     (CONN_HELLO) -> CONN_HEAD -> CONN_BODY -> CONN_READY -> (CONN_POOL) -> CONN_SEND -> CONN_HEAD
- *                                                                         |-> CONN_DRAIN ->
- * CONN_HEAD
- *                                                                         `-> CONN_LINGER -> closed
+ *     CONN_HEAD -> CONN_BODY -> CONN_READY -> (CONN_POOL) -> CONN_SEND -> CONN_HEAD
+ *                                                               |-> CONN_DRAIN -> CONN_HEAD
+ *                                                               `-> CONN_LINGER -> closed
+ *
+ * Under TLS it begins in CONN_HELLO, and its bytes go through its `tls`: in conn_receive and in the
+ * two sends of http_send.c, where the socket's own calls stand beside.
  *
  * The buffers `in` and `out` are lent by the loop while it works on a connection; between events a
- * connection keeps only bytes that are really there, so an idle one holds none.
- *
- * Under TLS a connection's bytes go through its `tls`: in conn_receive and in the two sends of
- * http_send.c, which are the only places that read and write a socket. */
+ * connection keeps only bytes that are really there, so an idle one holds none. */
 #pragma once
 
 #include "base/base.h"

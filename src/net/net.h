@@ -1,4 +1,4 @@
-/* HTTP, knowing nothing of our API: a server, a client, TLS, URLs. Other modules include this one.
+/* HTTP and TLS, knowing nothing of our API: a server, a client, URLs. Other modules include this.
  */
 #pragma once
 

@@ -34,7 +34,8 @@ struct Tls {
 };
 
 /* The socket. A client can send records that carry nothing (key updates, say) faster than they are
- * looked at, and OpenSSL would read on for as long: a turn ends it. */
+ * looked at, and OpenSSL would read on for as long: a turn ends it. No call here waits, so that
+ * none is interrupted. */
 
 static int on_read(BIO *bio, char *buffer, int size) {
     Tls *tls = BIO_get_data(bio);
@@ -43,7 +44,7 @@ static int on_read(BIO *bio, char *buffer, int size) {
     errno = EAGAIN;
     if (tls->turn > 0) n = recv(tls->fd, buffer, MIN((size_t)size, tls->turn), MSG_DONTWAIT);
     if (n > 0) tls->turn -= (size_t)n;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_read(bio);
+    if (n < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
     return (int)n;
 }
 
@@ -51,7 +52,7 @@ static int on_write(BIO *bio, const char *data, int size) {
     const Tls *tls = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     ssize_t n = send(tls->fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
+    if (n < 0 && errno == EAGAIN) BIO_set_retry_write(bio);
     return (int)n;
 }
 

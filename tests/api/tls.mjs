@@ -300,6 +300,11 @@ await check('what is wrong with the certificate or its key is said at the start,
   }
 })
 
+await check('lakehouse check tells that the certificate and its key are fine', () => {
+  const checked = spawnSync(binary, ['check', '--data', freshDir()], { encoding: 'utf8', env: { ...process.env, ...settings } })
+  same([checked.status, /^tls +ok$/m.test(checked.stdout)], [0, true], checked.stdout)
+})
+
 await check('a key that everybody may read and a certificate that has expired are warned of', async () => {
   leaf('expired', -1)
   copyFileSync(at('expired.key'), at('open.key'))
