@@ -5,7 +5,7 @@ CXX     ?= g++
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
-PKGS    := simdjson tomlplusplus libcurl libcrypto expat libpq libmariadb zlib libzstd liblz4 libedit
+PKGS    := simdjson tomlplusplus libcurl libssl libcrypto expat libpq libmariadb zlib libzstd liblz4 libedit
 WARN    := -Wall -Wextra -Wshadow -Wno-missing-field-initializers
 FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include $(shell pkg-config --cflags libpq libmariadb | sed s/-I/-isystem\ /g) -pthread $(WARN) \
            -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)

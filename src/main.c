@@ -26,8 +26,9 @@ static const Option serve_options[] = {
 
 static void print_ready(const App *app, const Gateway *gateway) {
     bool v6 = memchr(app->http.host.data, ':', app->http.host.len) != NULL;
-    printf("lakehouse %s listening on http://%s%.*s%s:%d\n", LAKEHOUSE_VERSION, v6 ? "[" : "",
-           SHOW(app->http.host), v6 ? "]" : "", gateway_port(gateway));
+    printf("lakehouse %s listening on %s://%s%.*s%s:%d\n", LAKEHOUSE_VERSION,
+           app->tls ? "https" : "http", v6 ? "[" : "", SHOW(app->http.host), v6 ? "]" : "",
+           gateway_port(gateway));
     fflush(stdout);
 }
 
@@ -45,9 +46,9 @@ static void wait_for_stop(const sigset_t *stop) {
 static void log_access(const App *app) {
     if (app->keys.len == 0)
         log_info("no access keys are configured: only this machine may connect");
-    else if (!app->local)
-        log_warn("listening on %.*s without TLS: keys and data are not encrypted on their way. Put "
-                 "a proxy that speaks TLS before it, or listen on 127.0.0.1",
+    else if (!app->local && !app->tls)
+        log_warn("listening on %.*s without TLS: keys and data are not encrypted on their way. Set "
+                 "tls_cert and tls_key of [gateway], or put a proxy that speaks TLS before it",
                  SHOW(app->http.host));
 }
 

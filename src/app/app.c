@@ -108,6 +108,15 @@ static void set_checking(App *app, StorageSettings *storage) {
     app->check_state = arena_cstr(&app->arena, storage->state_dir);
 }
 
+static bool open_tls(App *app, const Settings *settings, Err *err) {
+    app->http = settings->http;
+    if (!settings->tls_cert.len) return true;
+    if (!tls_server_open(settings->tls_cert, settings->tls_key, &app->tls, err))
+        return err_while(err, "[gateway]");
+    app->http.tls = app->tls;
+    return true;
+}
+
 bool app_open(const AppOptions *options, App **out, Err *err) {
     OWNED(app_close) App *app = calloc(1, sizeof *app);
     Settings settings;
@@ -115,7 +124,7 @@ bool app_open(const AppOptions *options, App **out, Err *err) {
     app->started_ms = clock_now_ms();
     if (!settings_read(options, &app->config, &app->arena, &settings, err)) return false;
     log_setup(settings.log_level, settings.log_json);
-    app->http = settings.http;
+    if (!open_tls(app, &settings, err)) return false;
     app->keys = settings.keys;
     app->local = settings.local;
     app->query_timeout_ms = settings.query.timeout_ms;
@@ -151,6 +160,7 @@ void app_close(App **app) {
     buckets_close(&(*app)->buckets);
     secrets_close(&(*app)->secrets);
     if ((*app)->check_state) dir_remove((*app)->check_state, &ignored);
+    tls_server_close(&(*app)->tls);
     config_close(&(*app)->config);
     arena_close(&(*app)->arena);
     free(*app);
@@ -210,6 +220,7 @@ bool app_check(const AppOptions *options, Err *err) {
     bool opened = app_open(&beside, &app, err);
     check_line("open", opened, err);
     if (!opened) return false;
+    if (app->tls) check_line("tls", true, err);
     check_keys(app);
     bool buckets = check_buckets(app, err);
     OWNED(arena_close) Arena arena = {0};

@@ -35,6 +35,7 @@ typedef struct App {
     Ai *ai;
     Embedder *embedder; /* for /ai/embed, where it is the built-in one */
     Jobs *jobs;
+    TlsServer *tls;   /* NULL: plain HTTP */
     HttpOptions http; /* what the gateway listens with */
     AccessKeys keys;  /* none: who can connect may do everything */
     bool local;       /* only this machine can connect */

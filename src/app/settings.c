@@ -4,27 +4,30 @@
 #include <string.h>
 
 typedef struct GatewaySettings {
-    Str host;
+    Str host, tls_cert, tls_key;
     int64_t port, event_threads, pool_threads, connections_max;
     int64_t head_timeout_ms, idle_timeout_ms, stall_timeout_ms;
 } GatewaySettings;
 
 static const Option gateway_options[] = {
-    {"host",                LH_TEXT, AT(GatewaySettings, host), "127.0.0.1", "address to listen on"},
-    {"port",   LH_INT, AT(GatewaySettings, port), "3100", "0 picks a free one", .max = 65535},
-    {"event_threads",          LH_INT, AT(GatewaySettings, event_threads), "2", "threads that move bytes",
+    {"host",                                                                                   LH_TEXT, AT(GatewaySettings, host), "127.0.0.1", "address to listen on"},
+    {"port",                                                                      LH_INT, AT(GatewaySettings, port), "3100", "0 picks a free one", .max = 65535},
+    {"tls_cert",                                                                             LH_TEXT, AT(GatewaySettings, tls_cert), NULL,
+     "PEM file: the certificate and those between it and its authority. With it, HTTPS alone"},
+    {"tls_key",                                                                                        LH_TEXT, AT(GatewaySettings, tls_key), NULL, "PEM file: the certificate's key"},
+    {"event_threads",             LH_INT, AT(GatewaySettings, event_threads), "2", "threads that move bytes",
      .min = 1, .max = 64},
-    {"pool_threads",                     LH_INT, AT(GatewaySettings, pool_threads), "64",
+    {"pool_threads",                                                                                   LH_INT, AT(GatewaySettings, pool_threads), "64",
      "threads that run requests, at most", .min = 1, .max = 1024},
-    {"connections_max",             LH_INT, AT(GatewaySettings, connections_max), "10000",
+    {"connections_max",                                                                    LH_INT, AT(GatewaySettings, connections_max), "10000",
      "clients at once; more are turned away", .min = 1, .max = 1000000},
-    {"head_timeout_ms",                LH_INT, AT(GatewaySettings, head_timeout_ms), "10000",
+    {"head_timeout_ms",                                                                                        LH_INT, AT(GatewaySettings, head_timeout_ms), "10000",
      "time to send a request's head", .min = 100, .max = 3600000},
-    {"idle_timeout_ms", LH_INT, AT(GatewaySettings, idle_timeout_ms), "60000",
+    {"idle_timeout_ms",     LH_INT, AT(GatewaySettings, idle_timeout_ms), "60000",
      "time between requests of a connection", .min = 100, .max = 86400000},
-    {"stall_timeout_ms",                     LH_INT, AT(GatewaySettings, stall_timeout_ms), "20000",
+    {"stall_timeout_ms",                                                                               LH_INT, AT(GatewaySettings, stall_timeout_ms), "20000",
      "time that a body may stand still", .min = 100, .max = 3600000},
-    {0     },
+    {0},
 };
 
 static const Option storage_options[] = {
@@ -188,6 +191,11 @@ static bool read_gateway(const AppOptions *options, Config *config, Settings *ou
                        "listen on 127.0.0.1 instead of '%.*s', or make a key with 'lakehouse key "
                        "new' and put what it prints into the configuration",
                        SHOW(gateway.host));
+    if (!gateway.tls_cert.len != !gateway.tls_key.len)
+        return err_set(err, LH_INVALID, "[gateway] tls_cert and tls_key go together: %s is not set",
+                       gateway.tls_cert.len ? "tls_key" : "tls_cert");
+    out->tls_cert = gateway.tls_cert;
+    out->tls_key = gateway.tls_key;
     out->http = http_options_default;
     out->http.host = str_is(gateway.host, "localhost") ? STR("127.0.0.1") : gateway.host;
     out->http.port = (int)gateway.port;

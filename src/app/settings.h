@@ -46,7 +46,8 @@ typedef struct Settings {
     AgentOptions agent;
     AccessKeys keys;
     HttpOptions http;
-    bool local; /* only this machine may connect */
+    Str tls_cert, tls_key; /* paths; both or none */
+    bool local;            /* only this machine may connect */
     LogLevel log_level;
     bool log_json;
 } Settings;

@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/owned.h"
 
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LOOK_US 1000000
 
 void fd_close(int *fd) {
     if (*fd >= 0) close(*fd);
@@ -126,4 +129,20 @@ bool dir_remove(const char *path, Err *err) {
     if (!dir_empty(AT_FDCWD, path, err)) return err_while(err, "removing '%s'", path);
     if (rmdir(path)) return err_errno(err, "cannot remove '%s'", path);
     return true;
+}
+
+bool file_look_is_due(const FileLook *look) {
+    return look->at_us == 0 || clock_us() - look->at_us >= LOOK_US;
+}
+
+bool file_look_changed(FileLook *look, const char *path) {
+    struct stat info;
+    look->at_us = clock_us();
+    if (stat(path, &info)) return true;
+    FileLook now = {look->at_us, (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec,
+                    (int64_t)info.st_size, (uint64_t)info.st_ino};
+    bool changed =
+        now.modified_ns != look->modified_ns || now.size != look->size || now.inode != look->inode;
+    *look = now;
+    return changed;
 }

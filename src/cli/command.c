@@ -10,7 +10,7 @@
 
 static const Option session_options[] = {
     {"url",              LH_TEXT, AT(SessionOptions, url), NULL,
-     "the server; else LAKEHOUSE_URL, else http://127.0.0.1:3100"},
+     "the server, http:// or https://; else LAKEHOUSE_URL, else http://127.0.0.1:3100"},
     {"key_file", LH_TEXT, AT(SessionOptions, key_file), NULL,
      "a file that holds the access key; else LAKEHOUSE_KEY"},
     {"json",              LH_FLAG, AT(SessionOptions, json), NULL, "print the server's own JSON"},

@@ -11,6 +11,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+ssize_t conn_receive(Conn *conn, void *buffer, size_t size) {
+    return conn->tls ? tls_read(conn->tls, buffer, size)
+                     : recv(conn->fd, buffer, size, MSG_DONTWAIT);
+}
+
 bool body_next(Conn *conn, size_t size_max, Bytes *data) {
     BodyReader *body = &conn->body;
     Bytes in = {(const uint8_t *)conn->in.text.data + conn->in.from,
@@ -45,7 +50,8 @@ static bool lost(Conn *conn, Err *err) {
 static bool wait_readable(Exchange *x, Err *err) {
     Conn *conn = x->conn;
     const HttpOptions *options = &conn->loop->server->options;
-    struct pollfd wait = {.fd = conn->fd, .events = POLLIN};
+    short event = conn->tls ? tls_waits_for(conn->tls) : POLLIN;
+    struct pollfd wait = {.fd = conn->fd, .events = event};
     int64_t before = clock_us(), left_ms = options->stall_timeout_ms - x->waited_us / 1000;
     int n = poll(&wait, 1, (int)MAX(left_ms, 1));
     if (n < 0 && errno != EINTR) return lost(conn, err);
@@ -71,7 +77,7 @@ static bool send_continue(Exchange *x, Err *err) {
 static bool receive(Exchange *x, void *buffer, size_t size, size_t *got, Err *err) {
     *got = 0;
     if (!send_continue(x, err)) return false;
-    ssize_t n = recv(x->conn->fd, buffer, size, MSG_DONTWAIT);
+    ssize_t n = conn_receive(x->conn, buffer, size);
     if (n == 0) return lost(x->conn, err);
     if (n < 0 && errno != EAGAIN && errno != EINTR) return lost(x->conn, err);
     if (n < 0) return wait_readable(x, err);

@@ -35,7 +35,8 @@ typedef struct Transfer {
     int64_t moved_us; /* when a byte last moved; 0: not connected yet */
     int unsent_queue; /* bytes in the kernel that the peer has not taken */
     HttpReply reply;
-    bool failed; /* ours: err says why */
+    bool failed;                  /* ours: err says why */
+    char detail[CURL_ERROR_SIZE]; /* why, in the words of libcurl */
     Err *err;
 } Transfer;
 
@@ -270,6 +271,14 @@ static bool failure(const Transfer *t, CURLcode code, Err *err) {
         return err_set(err, LH_TIMEOUT, "no answer from '%.*s' in time", SHOW(url));
     case CURLE_ABORTED_BY_CALLBACK:
         return err_set(err, LH_CANCELLED, "cancelled");
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return err_set(err, LH_OFFLINE,
+                       "the certificate of '%.*s' is not trusted (%s); SSL_CERT_FILE may name a "
+                       "file with its authority",
+                       SHOW(url), t->detail);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
+        return err_set(err, LH_OFFLINE, "TLS with '%.*s' failed: %s", SHOW(url), t->detail);
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
         return err_set(err, LH_INVALID, "'%.*s' is not an http address", SHOW(url));
@@ -343,7 +352,9 @@ bool http_client_call(HttpClient *client, const HttpCall *call, HttpReply *out, 
     set_up(client, call, &t, arena_cstr(&arena, call->url));
     struct curl_slist *headers = make_headers(call);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t.detail);
     CURLcode code = perform(client, &t);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL); /* t ends before the handle */
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(headers);
     none = t.reply;

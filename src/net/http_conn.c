@@ -31,22 +31,22 @@ static void set_deadline(Conn *conn, int64_t in_ms) {
 }
 
 static Step send_more(Conn *conn) {
-    bool moves = conn->writable;
+    int64_t share = conn->share;
     Sent sent = conn_send(conn);
     if (sent == SENT_ALL) return STEP_ON;
     if (sent == SENT_FAILED) return conn->failed = true, STEP_CLOSE;
-    if (moves) set_deadline(conn, options_of(conn)->stall_timeout_ms);
+    if (conn->share < share) set_deadline(conn, options_of(conn)->stall_timeout_ms);
     return conn->writable ? STEP_YIELD : STEP_WAIT;
 }
 
 static Step received(Conn *conn, ssize_t n, size_t wanted) {
     if (n == 0) return STEP_CLOSE;
-    if (n < 0 && errno == EINTR) return STEP_ON;
+    if (n < 0 && errno == EINTR) return STEP_YIELD;
     if (n < 0 && errno != EAGAIN) return STEP_CLOSE;
     if (n < 0) return conn->readable = false, STEP_WAIT;
     /* Less than asked for: the socket is empty, and its next byte makes an event. After the peer's
-     * FIN there is no further event, so reading goes on to the end. */
-    if ((size_t)n < wanted && !conn->hung_up) conn->readable = false;
+     * FIN there is no further event, so reading goes on to the end. Under TLS it is a record. */
+    if ((size_t)n < wanted && !conn->hung_up && !conn->tls) conn->readable = false;
     atomic_fetch_add_explicit(&conn->loop->bytes_in, n, memory_order_relaxed);
     conn->share -= n;
     return STEP_ON;
@@ -63,7 +63,7 @@ static Step fill(Conn *conn) {
     }
     size_t room = HTTP_BUFFER_SIZE - MIN(in->text.len, HTTP_BUFFER_SIZE);
     if (room == 0) return STEP_CLOSE; /* no head and no chunk's frame is that long */
-    ssize_t n = recv(conn->fd, text_reserve(&in->text, room), room, MSG_DONTWAIT);
+    ssize_t n = conn_receive(conn, text_reserve(&in->text, room), room);
     if (n > 0) in->text.len += (size_t)n;
     return received(conn, n, room);
 }
@@ -76,6 +76,20 @@ static Step refuse(Conn *conn, HttpRefusal why) {
     exchange_refuse(conn->exchange, why);
     conn->state = CONN_SEND;
     return STEP_ON;
+}
+
+/* A client that speaks no TLS is told so in the way it speaks, which is plain from its first byte:
+ * a method's letter, which no record of TLS begins with. */
+static Step step_hello(Conn *conn) {
+    char first;
+    if (!conn->readable) return STEP_WAIT;
+    ssize_t n = recv(conn->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0) return received(conn, n, 1);
+    conn->state = CONN_HEAD;
+    if (first < 'A' || first > 'Z') return STEP_ON;
+    tls_close(&conn->tls);
+    return refuse(conn, (HttpRefusal){400, "this port speaks HTTPS alone: the address begins with "
+                                           "https://"});
 }
 
 static Step begin(Conn *conn, const HttpHead *head, size_t size) {
@@ -130,7 +144,7 @@ static Step fill_gathered(Conn *conn) {
     Text *body = &conn->exchange->gathered;
     if (!conn->readable) return STEP_WAIT;
     size_t room = (size_t)MIN(conn->body.left, (int64_t)MAX(body->len, (size_t)HTTP_BUFFER_SIZE));
-    ssize_t n = recv(conn->fd, text_reserve(body, room), room, MSG_DONTWAIT);
+    ssize_t n = conn_receive(conn, text_reserve(body, room), room);
     if (n > 0) {
         body->len += (size_t)n;
         conn->body.left -= n;
@@ -244,6 +258,8 @@ static Step step_drain(Conn *conn) {
 static Step step_linger(Conn *conn) {
     Step step = send_more(conn);
     if (step != STEP_ON) return step;
+    if (conn->tls && !conn->finished && !tls_finish(conn->tls))
+        return conn->writable = false, STEP_WAIT;
     if (!conn->finished) {
         conn->finished = true;
         shutdown(conn->fd, SHUT_WR);
@@ -255,6 +271,8 @@ static Step step_linger(Conn *conn) {
 
 static Step take_step(Conn *conn) {
     switch (conn->state) {
+    case CONN_HELLO:
+        return step_hello(conn);
     case CONN_HEAD:
         return step_head(conn);
     case CONN_BODY:
@@ -324,6 +342,8 @@ void conn_close(Conn *conn) {
         struct linger reset = {.l_onoff = 1};
         setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
+    if (conn->tls && !conn->failed) tls_finish(conn->tls);
+    tls_close(&conn->tls);
     close(conn->fd);
     text_close(&conn->in.text);
     text_close(&conn->out.text);

@@ -9,6 +9,9 @@
  *                                                               |-> CONN_DRAIN -> CONN_HEAD
  *                                                               `-> CONN_LINGER -> closed
  *
+ * Under TLS it begins in CONN_HELLO, and its bytes go through its `tls`: in conn_receive and in the
+ * two sends of http_send.c, where the socket's own calls stand beside.
+ *
  * The buffers `in` and `out` are lent by the loop while it works on a connection; between events a
  * connection keeps only bytes that are really there, so an idle one holds none. */
 #pragma once
@@ -16,6 +19,7 @@
 #include "base/base.h"
 #include "net/http_parse.h"
 #include "net/http_server.h"
+#include "net/tls.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,6 +37,7 @@ typedef struct Pool Pool;
 
 typedef enum ConnState {
     CONN_NEW,    /* accepted, not yet in its loop */
+    CONN_HELLO,  /* under TLS: waiting for its first byte */
     CONN_HEAD,   /* waiting for a request or in its head */
     CONN_BODY,   /* gathering the body */
     CONN_READY,  /* to be answered */
@@ -61,6 +66,7 @@ struct Conn {
     Conn *previous, *next; /* all of the loop's */
     Conn *next_inbox, *next_runnable;
     int fd;
+    Tls *tls; /* NULL: the bytes go as they are */
     ConnState state;
     bool readable, writable, hung_up;
     bool runnable;   /* is on the loop's list */
@@ -159,7 +165,8 @@ void exchange_end(Exchange *exchange);
 void exchange_refuse(Exchange *exchange, HttpRefusal why);
 void exchange_answer(Exchange *exchange);
 /* http_body.c */
-bool body_next(Conn *conn, size_t size_max, Bytes *data); /* false: malformed coding */
+ssize_t conn_receive(Conn *conn, void *buffer, size_t size); /* as recv, not blocking */
+bool body_next(Conn *conn, size_t size_max, Bytes *data);    /* false: malformed coding */
 void conn_disarm(Conn *conn);
 /* http_response.c */
 void response_reset(Response *response, Exchange *exchange);

@@ -31,7 +31,8 @@ static Sent send_parts(Conn *conn, Bytes *parts, size_t count, int flags) {
     }
     if (total == 0) return SENT_ALL;
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
-    ssize_t n = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
+    ssize_t n = conn->tls ? tls_write(conn->tls, pieces, count)
+                          : sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
     if (n < 0 && errno == EINTR) return SENT_PART;
     if (n < 0 && errno != EAGAIN) return SENT_FAILED;
     if (n < 0) return conn->writable = false, SENT_PART;
@@ -64,7 +65,8 @@ static Sent send_buffered(Conn *conn, Response *response) {
 static Sent send_file(Conn *conn, Response *response) {
     off_t offset = (off_t)response->offset;
     size_t size = (size_t)MIN(response->left, (uint64_t)SENDFILE_SIZE_MAX);
-    ssize_t n = sendfile(conn->fd, response->fd, &offset, size);
+    ssize_t n = conn->tls ? tls_send_file(conn->tls, response->fd, response->offset, size)
+                          : sendfile(conn->fd, response->fd, &offset, size);
     if (n < 0 && errno == EINTR) return SENT_PART;
     if (n < 0 && errno == EAGAIN) return conn->writable = false, SENT_PART;
     if (n <= 0) return SENT_FAILED; /* 0: the file is shorter than it was promised to be */
@@ -90,7 +92,8 @@ Sent conn_send(Conn *conn) {
 
 /* Waits for room at most the stall time-out: the clock starts again whenever something moved. */
 static bool wait_writable(Conn *conn) {
-    struct pollfd wait = {.fd = conn->fd, .events = POLLOUT};
+    short event = conn->tls ? tls_waits_for(conn->tls) : POLLOUT;
+    struct pollfd wait = {.fd = conn->fd, .events = event};
     int64_t stall_ms = conn->loop->server->options.stall_timeout_ms;
     int n;
     do n = poll(&wait, 1, (int)stall_ms);

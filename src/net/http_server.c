@@ -75,7 +75,7 @@ static void adopt(Loop *loop, Conn *conn) {
     if (conn->next) conn->next->previous = conn;
     loop->conns = conn;
     loop->conn_count++;
-    conn->state = CONN_HEAD;
+    conn->state = conn->tls ? CONN_HELLO : CONN_HEAD;
     conn->writable = conn->readable = true; /* the request often came with the connection */
     conn->deadline_ms = loop->now_ms + server->options.head_timeout_ms;
     if (!watch(loop, conn, EPOLL_CTL_ADD)) return conn_close(conn);
@@ -131,6 +131,7 @@ static void deal_out(HttpServer *server, int fd) {
     server->next_loop = (server->next_loop + 1) % server->loop_count;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     *conn = (Conn){.loop = loop, .fd = fd, .state = CONN_NEW};
+    if (server->options.tls) conn->tls = tls_accept(server->options.tls, fd);
     atomic_fetch_add(&server->connections, 1);
     atomic_fetch_add(&server->connections_total, 1);
     if (loop->index == 0)
@@ -163,16 +164,17 @@ static void on_event(Loop *loop, const struct epoll_event *event) {
     if (conn->state == CONN_POOL || conn->state == CONN_CLOSED) return;
     bool broken = event->events & (EPOLLHUP | EPOLLERR);
     conn->hung_up |= broken || event->events & EPOLLRDHUP;
-    conn->readable |= conn->hung_up || event->events & EPOLLIN;
-    conn->writable |= broken || event->events & EPOLLOUT;
+    /* Under TLS a read may wait for room and a write for bytes: whatever came, both are tried. */
+    conn->readable |= conn->hung_up || conn->tls || event->events & EPOLLIN;
+    conn->writable |= broken || conn->tls || event->events & EPOLLOUT;
     if (!conn->runnable) conn_run(conn);
 }
 
 static void close_idle(Loop *loop) {
     for (Conn *conn = loop->conns, *next; conn; conn = next) {
         next = conn->next;
-        if (conn->state == CONN_HEAD && queue_size(&conn->in) == 0 && queue_size(&conn->out) == 0)
-            conn_close(conn);
+        bool waits = conn->state == CONN_HELLO || conn->state == CONN_HEAD;
+        if (waits && queue_size(&conn->in) == 0 && queue_size(&conn->out) == 0) conn_close(conn);
     }
 }
 

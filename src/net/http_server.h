@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "net/tls.h"
 
 typedef enum HttpMethod {
     HTTP_GET,
@@ -78,6 +79,7 @@ typedef struct HttpOptions {
     int64_t stall_timeout_ms; /* a body or an answer that does not move */
     int64_t body_rate_min;    /* bytes/s that a body must keep up over any stall_timeout_ms */
     int connections_max;
+    TlsServer *tls; /* NULL: plain HTTP. The caller's, and longer there than the server */
 } HttpOptions;
 
 extern const HttpOptions http_options_default;

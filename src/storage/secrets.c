@@ -11,23 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define FILE_SIZE_MAX (64u << 10)
-#define LOOK_US 1000000
 #define ENV_PREFIX_MAX 128
-
-/* What a file looked like when it was read. */
-typedef struct Look {
-    int64_t at_us; /* of the last look; 0: never */
-    int64_t modified_ns, size;
-    uint64_t inode;
-} Look;
 
 typedef struct Entry {
     Str name, env;
     const char *file; /* NULL: not of a file */
-    Look look;
+    FileLook look;
     bool has_pair; /* `pair` was given by the configuration or by the file */
     KeyPair pair;
 } Entry;
@@ -35,7 +26,7 @@ typedef struct Entry {
 struct Secrets {
     pthread_mutex_t lock;
     const char *config_path; /* NULL: it came from no file */
-    Look look;
+    FileLook look;
     uint64_t salt; /* of generations, so that they say nothing about the keys */
     Entry *entries;
     size_t len;
@@ -132,29 +123,11 @@ static bool pair_read(const Secrets *secrets, const char *path, KeyPair *out, Er
     return ok;
 }
 
-/* Whether the file is another one than at the last look that read it. Says yes when it is gone:
- * then reading tells why. */
-static bool look_changed(Look *look, const char *path) {
-    struct stat info;
-    look->at_us = clock_us();
-    if (stat(path, &info)) return true;
-    Look now = {look->at_us, (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec,
-                (int64_t)info.st_size, (uint64_t)info.st_ino};
-    bool changed =
-        now.modified_ns != look->modified_ns || now.size != look->size || now.inode != look->inode;
-    *look = now;
-    return changed;
-}
-
-static bool look_is_due(const Look *look) {
-    return look->at_us == 0 || clock_us() - look->at_us >= LOOK_US;
-}
-
 static bool entry_refresh(const Secrets *secrets, Entry *entry, Err *err) {
-    if (entry->has_pair && !look_is_due(&entry->look)) return true;
-    if (!look_changed(&entry->look, entry->file) && entry->has_pair) return true;
+    if (entry->has_pair && !file_look_is_due(&entry->look)) return true;
+    if (!file_look_changed(&entry->look, entry->file) && entry->has_pair) return true;
     if (pair_read(secrets, entry->file, &entry->pair, err)) return entry->has_pair = true;
-    entry->look = (Look){.at_us = entry->look.at_us}; /* read again at the next look */
+    entry->look = (FileLook){.at_us = entry->look.at_us}; /* read again at the next look */
     if (!entry->has_pair) return false;
     *err = (Err){0}; /* half a rotation: the old pair stays until the file is whole */
     return true;
@@ -266,8 +239,8 @@ static bool table_read(Secrets *secrets, const Json *table, Err *err) {
 static void config_refresh(Secrets *secrets) {
     OWNED(config_close) Config *config = NULL;
     Err err = {0};
-    if (!secrets->config_path || !look_is_due(&secrets->look)) return;
-    if (!look_changed(&secrets->look, secrets->config_path)) return;
+    if (!secrets->config_path || !file_look_is_due(&secrets->look)) return;
+    if (!file_look_changed(&secrets->look, secrets->config_path)) return;
     if (!config_open(secrets->config_path, &config, &err) ||
         !table_read(secrets, config_table(config, "secrets"), &err))
         log_warn("'%s' changed and its [secrets] cannot be read: the keys before it stay in use",
@@ -284,7 +257,7 @@ bool secrets_open(const Json *table, const char *config_path, Secrets **out, Err
     if (config_path) {
         secrets->config_path = strdup(config_path);
         if (!secrets->config_path) abort();
-        look_changed(&secrets->look, config_path);
+        file_look_changed(&secrets->look, config_path);
     }
     if (!table_read(secrets, table, err)) return false;
     *out = TAKE(secrets);

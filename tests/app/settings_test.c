@@ -92,17 +92,19 @@ TEST("what is misspelled, out of range or open to others is refused by name") {
     static const struct {
         const char *toml, *listen, *says;
     } cases[] = {
-        {"[gateway]\nprot = 1\n",            "",                "'port'"     },
-        {"[gatway]\nport = 1\n",             "",                "[gatway]"   },
-        {"[gateway]\nport = 70000\n",        "",                "'port'"     },
-        {"[query]\nthreads = \"two\"\n",     "",                "'threads'"  },
-        {"[log]\nlevel = \"loud\"\n",        "",                "'level'"    },
-        {"[buckets.b]\nbackend = \"ftp\"\n", "",                "[buckets.b]"},
-        {"[gateway]\nhost = \"0.0.0.0\"\n",  "",                "127.0.0.1"  },
-        {"[[auth.keys]]\nnam = \"a\"\n",     "",                "'name'"     },
-        {"[auth]\nkey = \"a\"\n",            "",                "'keys'"     },
-        {"",                                 "nowhere",         "HOST:PORT"  },
-        {"",                                 "127.0.0.1:99999", "HOST:PORT"  },
+        {"[gateway]\nprot = 1\n",            "",                "'port'"             },
+        {"[gatway]\nport = 1\n",             "",                "[gatway]"           },
+        {"[gateway]\nport = 70000\n",        "",                "'port'"             },
+        {"[query]\nthreads = \"two\"\n",     "",                "'threads'"          },
+        {"[log]\nlevel = \"loud\"\n",        "",                "'level'"            },
+        {"[buckets.b]\nbackend = \"ftp\"\n", "",                "[buckets.b]"        },
+        {"[gateway]\nhost = \"0.0.0.0\"\n",  "",                "127.0.0.1"          },
+        {"[[auth.keys]]\nnam = \"a\"\n",     "",                "'name'"             },
+        {"[auth]\nkey = \"a\"\n",            "",                "'keys'"             },
+        {"[gateway]\ntls_cert = \"/c\"\n",   "",                "tls_key is not set" },
+        {"[gateway]\ntls_key = \"/k\"\n",    "",                "tls_cert is not set"},
+        {"",                                 "nowhere",         "HOST:PORT"          },
+        {"",                                 "127.0.0.1:99999", "HOST:PORT"          },
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         Settings settings;

@@ -19,6 +19,19 @@ TEST("a replaced file holds the new bytes and leaves no other file behind") {
     CHECK(unlink(path) == 0 && rmdir(arena_print(&arena, "%s/a/b", dir).data) == 0);
 }
 
+TEST("a look sees a file that was replaced, by one of the same size too, and one that is gone") {
+    OWNED(arena_close) Arena arena = {0};
+    const char *path = arena_print(&arena, "%s/looked", kit_dir()).data;
+    FileLook look = {0};
+    CHECK(file_look_is_due(&look));
+    CHECK_OK(file_replace(path, bytes_of(STR("one")), &err));
+    CHECK(file_look_changed(&look, path) && !file_look_changed(&look, path));
+    CHECK(!file_look_is_due(&look));
+    CHECK_OK(file_replace(path, bytes_of(STR("two")), &err));
+    CHECK(file_look_changed(&look, path) && !file_look_changed(&look, path));
+    CHECK(unlink(path) == 0 && file_look_changed(&look, path));
+}
+
 TEST("removing a directory does not follow links out of it") {
     OWNED(arena_close) Arena arena = {0};
     const char *dir = kit_dir(), *kept = kit_dir();

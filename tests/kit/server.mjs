@@ -50,7 +50,7 @@ export function startServer(data, { args = [], env = {}, under = [] } = {}) {
   return new Promise((resolve, reject) => {
     child.stdout.on('data', part => {
       server.out += part
-      const match = /listening on (http:\/\/\S+)/.exec(server.out)
+      const match = /listening on (https?:\/\/\S+)/.exec(server.out)
       if (match) resolve(Object.assign(server, { url: match[1] }))
     })
     server.ended.then(end =>
