@@ -67,6 +67,7 @@ static void builder_close(Builder *b) {
     free(b->leaders);
     free(b->assigned);
     free(b->near);
+    free(b->links);
     free(b->link_count);
 }
 
@@ -207,6 +208,7 @@ static bool build_steps(Builder *b) {
     builder_encode(b);
     atomic_store(&b->done, 0);
     if (builder_cancelled(b)) return false;
+    builder_choose_effort(b);
     builder_find_near(b);
     atomic_store(&b->done, 0);
     if (builder_cancelled(b)) return false;
@@ -251,14 +253,16 @@ Graph graph_of(const GraphParts *parts, const Vectors *vectors) {
 }
 
 int64_t graph_build_bytes(size_t count, size_t dimensions, int m, int ef_construction) {
-    size_t padded = code_padded(dimensions), fan_out = fan_out_of(ef_construction);
-    size_t degree = graph_degree(m), list = MAX(fan_out * near_len_of(m), degree) * sizeof(Near);
+    size_t padded = code_padded(dimensions), degree = graph_degree(m);
+    size_t fan_out = fan_out_most(fan_out_of(ef_construction));
+    size_t leaf_rows = leaf_rows_most(leaf_rows_of(ef_construction));
     size_t parts = code_record_size(padded) + code_fine_size(padded) + 4;
-    size_t steps = padded + 8 + fan_out * sizeof(Near) + list; /* codes, leaders, near rows */
-    /* Either the slots of leaves, or links both ways, or one part more while it is put in order. */
-    size_t most = MAX(fan_out * 8, degree * (sizeof(uint32_t) + sizeof(Near)) + 10);
-    size_t leaders = MIN(count * fan_out / leaf_rows_of(ef_construction) + 1, 60000);
-    return (int64_t)(count * (parts + steps + most) + leaders * (padded + 16) +
+    size_t codes = padded + 8 + fan_out * sizeof(Near); /* and the leaders of each row */
+    size_t near = fan_out * near_len_of(m) * sizeof(Near), links = degree * sizeof(Near);
+    /* Slots of leaves and near rows; near rows and links; links both ways, as they come out. */
+    size_t most = MAX(near + MAX(fan_out * 8, links), 2 * links + 8 + degree * sizeof(uint32_t));
+    size_t leaders = MIN(count * fan_out / leaf_rows + 1, 60000);
+    return (int64_t)(count * (parts + codes + most + 2) + leaders * (padded + 16) +
                      (size_t)parallel_threads() *
-                         near_scratch_size(padded, leaf_rows_of(ef_construction), near_len_of(m)));
+                         near_scratch_size(padded, leaf_rows, near_len_of(m)));
 }

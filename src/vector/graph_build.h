@@ -1,5 +1,6 @@
 /* Internal to the graph's build: what its steps share. Steps in order: encode (graph_encode.c),
- * near rows (graph_near.c), links (graph_links.c), order and entries (graph_build.c). */
+ * effort (graph_effort.c), near rows (graph_near.c), links (graph_links.c), order and entries
+ * (graph_build.c). */
 #pragma once
 
 #include "vector/graph.h"
@@ -12,6 +13,8 @@ typedef struct Near {
     uint32_t row;
 } Near;
 
+#define FAN_OUT_MAX 32 /* a multiple of KERNEL_LANES */
+
 typedef struct Builder {
     const GraphBuild *options;
     GraphParts *parts; /* records and fine are by row until the rows are put in order */
@@ -19,13 +22,13 @@ typedef struct Builder {
     size_t fan_out;         /* leaves that each row is in */
     size_t leaf_rows;       /* wanted in a leaf */
     size_t near_len;        /* kept of a row's neighbours in each leaf */
-    size_t list_len;        /* room for each row in near: fan_out * near_len and degree at least */
     int8_t *codes;          /* by row: padded numbers within +-I8_MAX */
     float *scales, *halves; /* by row: what 1 stands for; half the squared length */
     uint32_t *leaders;
     size_t leader_count;
     Near *assigned; /* by row: its fan_out nearest leaders, numbers into leaders */
-    Near *near;     /* by row: fan_out lists of near_len, later its links */
+    Near *near;     /* by row: fan_out lists of near_len */
+    Near *links;    /* by row: those of link_count that it chose, room for degree */
     uint16_t *link_count;
     atomic_size_t done; /* rows that steps have finished, for progress */
     atomic_bool cancelled;
@@ -37,13 +40,18 @@ bool builder_cancelled(Builder *b);
 void builder_progress(Builder *b, double before, double share, size_t rows);
 
 void builder_encode(Builder *b);
+void builder_choose_effort(Builder *b); /* fan_out, leaf_rows, leaders */
 void builder_find_near(Builder *b);
 void builder_link(Builder *b, uint32_t *links); /* fills links by row, GRAPH_NONE behind the last */
 
-static inline float near_distance(const Builder *b, uint32_t x, uint32_t y) {
-    int32_t dot = kernels()->dot_i8(b->codes + (size_t)x * b->padded,
-                                    b->codes + (size_t)y * b->padded, b->padded);
-    return b->halves[x] + b->halves[y] - (float)dot * b->scales[y] * b->scales[x];
+/* fan_out leaves for each row, leaf_rows in each, as far as there are rows. */
+void builder_choose_leaders(Builder *b);
+/* What they are raised to where leaves miss much. */
+static inline size_t fan_out_most(size_t fan_out) {
+    return fan_out + fan_out / 2;
+}
+static inline size_t leaf_rows_most(size_t leaf_rows) {
+    return 2 * leaf_rows;
 }
 /* The most memory of a loop's thread. */
 size_t near_scratch_size(size_t padded, size_t leaf_rows, size_t near_len);

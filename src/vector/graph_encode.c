@@ -8,10 +8,12 @@
 static void encode_row(Builder *b, size_t row, float *rotated) {
     const CodeModel *model = &b->parts->model;
     int8_t *code = b->codes + row * b->padded;
+    int32_t dot;
     code_rotate(model, vectors_row(&b->options->vectors, row), rotated);
     float scale = kernels()->narrow(rotated, b->padded, I8_MAX, code);
     b->scales[row] = scale;
-    b->halves[row] = (float)kernels()->dot_i8(code, code, b->padded) * scale * scale / 2;
+    kernels()->dots_i8(code, code, b->padded, &(uint32_t){0}, 1, &dot);
+    b->halves[row] = (float)dot * scale * scale / 2;
     code_encode(model, rotated, b->parts->records + row * code_record_size(b->padded),
                 b->parts->fine + row * code_fine_size(b->padded));
 }

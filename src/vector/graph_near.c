@@ -10,6 +10,7 @@
  * threads. */
 #include "vector/graph_build.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define BLOCK_ROWS 48 /* a multiple of every level's tile_rows; 36 KiB at 768 dimensions */
 #define LEAF_CUT 3    /* leaves beyond this many times leaf_rows are cut */
 #define LEADERS_MAX 60000
+#define NOTHING (-FLT_MAX) /* less than any value */
 
 /* Codes as columns of tiles, with what makes a product a similarity: dot - half. */
 typedef struct Panels {
@@ -53,20 +55,30 @@ static void panels_close(Panels *p) {
     *p = (Panels){0};
 }
 
-static void panels_set(Panels *p, const Builder *b, size_t at, uint32_t row) {
-    const int8_t *code = b->codes + (size_t)row * b->padded;
-    int8_t *column = p->codes + at / p->columns * p->columns * p->padded + at % p->columns * 4;
-    int32_t sum = 0;
-    for (size_t k = 0; k < p->padded; k++) sum += code[k];
-    for (size_t k = 0; k < p->padded; k += 4) memcpy(column + k * p->columns, code + k, 4);
-    p->offset[at] = sum * I8_OFFSET;
-    p->scale[at] = b->scales[row];
-    p->half[at] = b->halves[row];
+/* Sixteen groups of four of each column at a time: where they go to stays in the cache. */
+static void panel_fill(const Panels *p, const Builder *b, size_t first, size_t count,
+                       const uint32_t *rows) {
+    int8_t *codes = p->codes + first * p->padded;
+    int32_t sums[TILE_COLUMNS_MAX] = {0};
+    for (size_t k = 0; k < p->padded; k += CODE_LANES)
+        for (size_t i = 0; i < count; i++) {
+            const int8_t *code = b->codes + (size_t)rows[i] * b->padded + k;
+            int8_t *column = codes + k * p->columns + i * 4;
+            for (size_t d = 0; d < CODE_LANES; d++) sums[i] += code[d];
+            for (size_t d = 0; d < CODE_LANES; d += 4) memcpy(column + d * p->columns, code + d, 4);
+        }
+    for (size_t i = 0; i < count; i++) {
+        p->offset[first + i] = sums[i] * I8_OFFSET;
+        p->scale[first + i] = b->scales[rows[i]];
+        p->half[first + i] = b->halves[rows[i]];
+    }
 }
 
 /* The columns behind the last are never above anything, but are read. */
-static void panels_finish(Panels *p, size_t count) {
+static void panels_fill(Panels *p, const Builder *b, const uint32_t *rows, size_t count) {
     p->count = count;
+    for (size_t at = 0; at < count; at += p->columns)
+        panel_fill(p, b, at, MIN(p->columns, count - at), rows + at);
     for (size_t at = count; at < round_up(count, p->columns); at++) {
         p->offset[at] = 0;
         p->scale[at] = p->half[at] = 0;
@@ -76,49 +88,48 @@ static void panels_finish(Panels *p, size_t count) {
 /* For each of some rows the nearest others so far, nearest first: minus distances in place of
  * distances, so that the worst of a full list is its threshold. */
 typedef struct Lists {
-    size_t keep;
-    Near *near;        /* keep for each row */
-    size_t *counts;    /* by row */
+    size_t keep, room; /* of each list; a multiple of KERNEL_LANES */
+    float *values;
+    uint32_t *rows;
     float *thresholds; /* by row, up to the end of the last panel */
 } Lists;
 
 static void lists_open(Lists *lists, size_t count, size_t keep) {
+    size_t room = round_up(keep, KERNEL_LANES);
     count = round_up(count, TILE_COLUMNS_MAX);
     *lists = (Lists){.keep = keep,
-                     .near = aligned(count * keep * sizeof *lists->near),
-                     .counts = aligned(count * sizeof *lists->counts),
+                     .room = room,
+                     .values = aligned(count * room * sizeof *lists->values),
+                     .rows = aligned(count * room * sizeof *lists->rows),
                      .thresholds = aligned(count * sizeof *lists->thresholds)};
 }
 
 static void lists_close(Lists *lists) {
-    free(lists->near);
-    free(lists->counts);
+    free(lists->values);
+    free(lists->rows);
     free(lists->thresholds);
 }
 
 static void lists_clear(Lists *lists, size_t count) {
     count = round_up(count, TILE_COLUMNS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        lists->counts[i] = 0;
-        lists->thresholds[i] = -INFINITY;
-    }
+    for (size_t i = 0; i < count; i++) lists->thresholds[i] = NOTHING;
+    for (size_t i = 0; i < count * lists->room; i++) lists->values[i] = NOTHING;
 }
 
-static void lists_add(Lists *lists, size_t i, Near near) {
-    Near *list = lists->near + i * lists->keep;
-    if (near.distance <= lists->thresholds[i]) return;
-    size_t at = lists->counts[i] == lists->keep ? lists->keep - 1 : lists->counts[i]++;
-    for (; at > 0 && list[at - 1].distance < near.distance; at--) list[at] = list[at - 1];
-    list[at] = near;
-    if (lists->counts[i] == lists->keep) lists->thresholds[i] = list[lists->keep - 1].distance;
+static void lists_add(Lists *lists, size_t i, float value, uint32_t row) {
+    float *values = lists->values + i * lists->room;
+    if (value <= lists->thresholds[i]) return;
+    kernels()->list_add(values, lists->rows + i * lists->room, lists->room, value, row);
+    lists->thresholds[i] = values[lists->keep - 1];
 }
 
 /* Row i's list as distances; the empty rest says GRAPH_NONE. */
 static void lists_read(const Lists *lists, size_t i, const uint32_t *rows, Near *out) {
     for (size_t j = 0; j < lists->keep; j++) {
-        Near near = lists->near[i * lists->keep + j];
-        out[j] = j < lists->counts[i] ? (Near){-near.distance, rows ? rows[near.row] : near.row}
-                                      : (Near){INFINITY, GRAPH_NONE};
+        float value = lists->values[i * lists->room + j];
+        uint32_t row = lists->rows[i * lists->room + j];
+        out[j] =
+            value > NOTHING ? (Near){-value, rows ? rows[row] : row} : (Near){INFINITY, GRAPH_NONE};
     }
 }
 
@@ -168,8 +179,8 @@ static void block_take_row(Block *block, size_t i, const Panels *p, size_t panel
     for (size_t j = 0; j < found; j++) {
         size_t column = first + at[j];
         if (block->within && column <= self) continue;
-        lists_add(lists, self, (Near){values[j], (uint32_t)column});
-        if (block->within) lists_add(lists, column, (Near){values[j], (uint32_t)self});
+        lists_add(lists, self, values[j], (uint32_t)column);
+        if (block->within) lists_add(lists, column, values[j], (uint32_t)self);
     }
 }
 
@@ -188,9 +199,10 @@ static void block_compare(Block *block, const Panels *p) {
 }
 
 /* One row out of each of as many stretches. */
-static void choose_leaders(Builder *b) {
+void builder_choose_leaders(Builder *b) {
     size_t wanted = b->count * b->fan_out / b->leaf_rows;
     b->leader_count = MIN(MAX(wanted, 1), LEADERS_MAX);
+    free(b->leaders);
     b->leaders = malloc(b->leader_count * sizeof *b->leaders);
     if (!b->leaders) abort();
     for (size_t i = 0; i < b->leader_count; i++) {
@@ -229,9 +241,7 @@ static void assign_range(void *context, size_t from, size_t to) {
 static void assign_rows(Builder *b) {
     Assignment assignment = {.builder = b};
     panels_open(&assignment.panels, b->leader_count, b->padded);
-    for (size_t i = 0; i < b->leader_count; i++)
-        panels_set(&assignment.panels, b, i, b->leaders[i]);
-    panels_finish(&assignment.panels, b->leader_count);
+    panels_fill(&assignment.panels, b, b->leaders, b->leader_count);
     b->assigned = malloc(b->count * b->fan_out * sizeof *b->assigned);
     if (!b->assigned) abort();
     parallel_for(b->options->threads, b->count, 10 * BLOCK_ROWS, assign_range, &assignment);
@@ -273,11 +283,8 @@ static void leaf_compare(Builder *b, const uint64_t *slots, size_t count, uint32
     lists_clear(&lists, count);
     Block block = block_open(b, &lists);
     block.within = true;
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = (uint32_t)(slots[i] / b->fan_out);
-        panels_set(&panels, b, i, rows[i]);
-    }
-    panels_finish(&panels, count);
+    for (size_t i = 0; i < count; i++) rows[i] = (uint32_t)(slots[i] / b->fan_out);
+    panels_fill(&panels, b, rows, count);
     for (size_t at = 0; at < count && !builder_cancelled(b); at += BLOCK_ROWS) {
         block.count = MIN(BLOCK_ROWS, count - at);
         block.rows = rows + at;
@@ -285,8 +292,7 @@ static void leaf_compare(Builder *b, const uint64_t *slots, size_t count, uint32
         block_compare(&block, &panels);
     }
     for (size_t i = 0; i < count; i++) {
-        size_t list = slots[i] % b->fan_out;
-        lists_read(&lists, i, rows, b->near + rows[i] * b->list_len + list * b->near_len);
+        lists_read(&lists, i, rows, b->near + slots[i] * b->near_len);
     }
     free(block.codes);
     lists_close(&lists);
@@ -308,17 +314,15 @@ static void leaves_range(void *context, size_t from, size_t to) {
 
 size_t near_scratch_size(size_t padded, size_t leaf_rows, size_t near_len) {
     size_t row = padded + sizeof(int32_t) + 2 * sizeof(float); /* of panels */
-    size_t list = near_len * sizeof(Near) + sizeof(size_t) + sizeof(float);
+    size_t list = round_up(near_len, KERNEL_LANES) * sizeof(Near) + sizeof(float);
     return (LEAF_CUT * leaf_rows + TILE_COLUMNS_MAX) * (row + list) + BLOCK_ROWS * padded;
 }
 
 void builder_find_near(Builder *b) {
     Leaves leaves = {.builder = b};
-    choose_leaders(b);
     assign_rows(b);
     if (builder_cancelled(b)) return;
-    b->list_len = MAX(b->fan_out * b->near_len, b->degree);
-    b->near = malloc(b->count * b->list_len * sizeof *b->near);
+    b->near = malloc(b->count * b->fan_out * b->near_len * sizeof *b->near);
     if (!b->near) abort();
     leaves_fill(&leaves);
     parallel_for(b->options->threads, leaves.count, 1, leaves_range, &leaves);

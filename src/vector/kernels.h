@@ -34,8 +34,10 @@ typedef struct Kernels {
     float (*dot_bf16)(const uint16_t *a, const float *b, size_t n); /* a: upper halves of floats */
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);  /* a: IEEE 754 binary16 */
 
-    /* n is a multiple of CODE_LANES from here on. Both within +-I8_MAX. */
-    int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
+    /* n is a multiple of CODE_LANES from here on. Products of a with the codes at codes + rows[i] *
+     * n; all within +-I8_MAX. */
+    void (*dots_i8)(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
+                    size_t count, int32_t *dots);
     /* 4-bit codes: of each 64 dimensions, byte j holds j in its low half and j + 32 in the high. */
     int32_t (*dot_u4)(const uint8_t *code, const int8_t *query, size_t n);
     /* 1-bit codes at records + rows[i] * stride: sums[i] is the sum of the query's 4-bit numbers
@@ -49,6 +51,9 @@ typedef struct Kernels {
     /* The values above row->threshold or above their column's floor, and their columns; returns how
      * many. */
     size_t (*above)(const TileRow *row, size_t columns, float *values, uint16_t *at);
+    /* Puts a value, and the row it is of, behind those that are no less in a list whose values
+     * fall; the last is lost. n is a multiple of KERNEL_LANES. */
+    void (*list_add)(float *values, uint32_t *rows, size_t n, float value, uint32_t row);
 
     /* Making codes (codes.h). Rotates in place; signs are CODE_ROUNDS * n bits. */
     void (*rotate)(float *x, size_t n, const uint32_t *signs);

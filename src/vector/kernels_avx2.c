@@ -31,20 +31,24 @@ static float dot_f16(const uint16_t *a, const float *b, size_t n) {
     return sum;
 }
 
-#define DOT_I8
-static inline __m256i products(const int8_t *a, const int8_t *b) {
-    __m256i x = load(a);
+#define DOTS_I8
+static inline __m256i products(__m256i x, const int8_t *b) {
     return _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(load(b), x));
 }
 
-static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n) {
-    const __m256i ones = _mm256_set1_epi16(1);
+static inline __m256i dot_parts(const int8_t *a, const int8_t *b, size_t n) {
     __m256i sum = _mm256_setzero_si256();
     for (size_t i = 0; i < n; i += CODE_LANES) {
-        __m256i pair = _mm256_add_epi16(products(a + i, b + i), products(a + i + 32, b + i + 32));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pair, ones));
+        __m256i pair =
+            _mm256_add_epi16(products(load(a + i), b + i), products(load(a + i + 32), b + i + 32));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pair, _mm256_set1_epi16(1)));
     }
-    return sum_i32(sum);
+    return sum;
+}
+
+static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
+                    size_t count, int32_t *dots) {
+    for (size_t i = 0; i < count; i++) dots[i] = sum_i32(dot_parts(a, codes + rows[i] * n, n));
 }
 
 #define DOT_U4

@@ -47,17 +47,40 @@ static float dot_f16(const uint16_t *a, const float *b, size_t n) {
     return _mm512_reduce_add_ps(sum);
 }
 
-#define DOT_I8
+#define DOTS_I8
 /* VNNI wants its left side unsigned: the signs move to the right side. */
-static int32_t dot_i8(const int8_t *a, const int8_t *b, size_t n) {
-    const __m512i zero = _mm512_setzero_si512();
-    __m512i sum = zero;
-    for (size_t i = 0; i < n; i += CODE_LANES) {
-        __m512i x = load(a + i), y = load(b + i);
-        y = _mm512_mask_sub_epi8(y, _mm512_movepi8_mask(x), zero, y);
-        sum = _mm512_dpbusd_epi32(sum, _mm512_abs_epi8(x), y);
+static inline __m512i add_products(__m512i sum, __m512i x, const int8_t *b) {
+    __m512i y = load(b);
+    y = _mm512_mask_sub_epi8(y, _mm512_movepi8_mask(x), _mm512_setzero_si512(), y);
+    return _mm512_dpbusd_epi32(sum, _mm512_abs_epi8(x), y);
+}
+
+static inline __m128i four_parts(__m512i x) {
+    __m256i y = _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+}
+
+static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
+                    size_t count, int32_t *dots) {
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m512i sums[4] = {0};
+        for (size_t k = 0; k < n; k += CODE_LANES) {
+            __m512i x = load(a + k);
+#pragma GCC unroll 4
+            for (size_t j = 0; j < 4; j++)
+                sums[j] = add_products(sums[j], x, codes + rows[i + j] * n + k);
+        }
+        __m128i two = _mm_hadd_epi32(four_parts(sums[0]), four_parts(sums[1]));
+        __m128i others = _mm_hadd_epi32(four_parts(sums[2]), four_parts(sums[3]));
+        _mm_storeu_si128((void *)(dots + i), _mm_hadd_epi32(two, others));
     }
-    return _mm512_reduce_add_epi32(sum);
+    for (; i < count; i++) {
+        __m512i sum = _mm512_setzero_si512();
+        for (size_t k = 0; k < n; k += CODE_LANES)
+            sum = add_products(sum, load(a + k), codes + rows[i] * n + k);
+        dots[i] = _mm512_reduce_add_epi32(sum);
+    }
 }
 
 #define DOT_U4

@@ -70,12 +70,17 @@ static float dot_f16(const uint16_t *restrict a, const float *restrict b, size_t
 }
 #endif
 
-#ifndef DOT_I8
+#ifndef DOTS_I8
 static int32_t dot_i8(const int8_t *restrict a, const int8_t *restrict b, size_t n) {
     int32_t sum = 0;
     n -= n % CODE_LANES;
     for (size_t i = 0; i < n; i++) sum += (int16_t)(a[i] * b[i]);
     return sum;
+}
+
+static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
+                    size_t count, int32_t *dots) {
+    for (size_t i = 0; i < count; i++) dots[i] = dot_i8(a, codes + rows[i] * n, n);
 }
 #endif
 
@@ -133,6 +138,33 @@ static size_t above(const TileRow *row, size_t columns, float *values, uint16_t 
 }
 #endif
 
+typedef int32_t EightInts __attribute__((vector_size(32), aligned(4), may_alias));
+
+/* From the end on, so that nothing is read after it was moved. Where a value lands is anyone's
+ * guess: no branches within eight. */
+static void list_add(float *values, uint32_t *rows, size_t n, float value, uint32_t row) {
+    const Eight new_values = {value, value, value, value, value, value, value, value};
+    const int32_t r = (int32_t)row;
+    const EightInts new_rows = {r, r, r, r, r, r, r, r};
+    while (n > 0 && values[n - 1] < value) {
+        n -= 8;
+        Eight *x = (Eight *)(values + n), before = new_values;
+        EightInts *y = (EightInts *)(rows + n), rows_before = new_rows;
+        if (n > 0) {
+            before = *(Eight *)(values + n - 1);
+            rows_before = *(EightInts *)(rows + n - 1);
+        } else { /* before the first is what is never passed */
+            before = __builtin_shufflevector(*x, before, 8, 0, 1, 2, 3, 4, 5, 6);
+            rows_before = __builtin_shufflevector(*y, rows_before, 8, 0, 1, 2, 3, 4, 5, 6);
+        }
+        EightInts stays = *x >= new_values, lands = ~stays & (before >= new_values),
+                  moves = ~stays & ~lands;
+        *y = (stays & *y) | (lands & new_rows) | (moves & rows_before);
+        *x = (Eight)((stays & (EightInts)*x) | (lands & (EightInts)new_values) |
+                     (moves & (EightInts)before));
+    }
+}
+
 /* The steps of distance 1, 2 and 4 lie within a vector of eight: each adds a vector, its signs
  * changed, to itself with neighbours swapped. */
 static inline void hadamard_eight(Eight *values) {
@@ -179,11 +211,12 @@ const Kernels KERNELS = {.name = NAME,
                          .distance2 = distance2,
                          .dot_bf16 = dot_bf16,
                          .dot_f16 = dot_f16,
-                         .dot_i8 = dot_i8,
+                         .dots_i8 = dots_i8,
                          .dot_u4 = dot_u4,
                          .bit_sums = bit_sums,
                          .tile = tile,
                          .above = above,
+                         .list_add = list_add,
                          .rotate = rotate,
                          .residual = residual,
                          .encode_signs = encode_signs,

@@ -47,7 +47,9 @@ static void finish(float *x, size_t dimensions, Kind kind) {
     for (size_t d = 0; d < dimensions; d++) x[d] = x[d] * scale + (kind == L2 ? 20 : 0);
 }
 
-static void make(Data *data, size_t rows, size_t dimensions, Kind kind) {
+/* `apart`: how far centres are from one another; `noise`: of each dimension. */
+static void make_around(Data *data, size_t rows, size_t dimensions, Kind kind, float apart,
+                        float noise) {
     size_t all = rows + QUERIES, stride = (dimensions + 15) / 16 * 16;
     float *projection = malloc(dimensions * LATENT * sizeof *projection);
     float centres[CENTRES][LATENT], latent[LATENT];
@@ -57,14 +59,14 @@ static void make(Data *data, size_t rows, size_t dimensions, Kind kind) {
     memset(data->rows, 0, all * stride * sizeof(float));
     for (size_t i = 0; i < dimensions * LATENT; i++) projection[i] = normal() / 5;
     for (size_t i = 0; i < CENTRES; i++)
-        for (size_t j = 0; j < LATENT; j++) centres[i][j] = normal();
+        for (size_t j = 0; j < LATENT; j++) centres[i][j] = normal() * apart;
     for (size_t row = 0; row < all; row++) {
         const float *centre = centres[row * 7919 % CENTRES];
         for (size_t j = 0; j < LATENT; j++) latent[j] = centre[j] + normal() * 0.5f;
         float *x = data->rows + row * stride;
         for (size_t d = 0; d < dimensions; d++) {
             for (size_t j = 0; j < LATENT; j++) x[d] += projection[d * LATENT + j] * latent[j];
-            x[d] += 0.1f * normal();
+            x[d] += noise * normal();
         }
         finish(x, dimensions, kind);
     }
@@ -74,6 +76,10 @@ static void make(Data *data, size_t rows, size_t dimensions, Kind kind) {
         .vectors = data->vectors, .m = 16, .ef_construction = 200, .threads = parallel_threads()};
     CHECK_OK(graph_build(&build, &data->parts, &err));
     data->graph = graph_of(&data->parts, &data->vectors);
+}
+
+static void make(Data *data, size_t rows, size_t dimensions, Kind kind) {
+    make_around(data, rows, dimensions, kind, 1, 0.1f);
 }
 
 static void unmake(Data *data) {
@@ -148,6 +154,12 @@ TEST("768 dimensions: recall holds for every metric") {
                          {0.985, 0.995},
                          {0.965, 0.99 }
     });
+}
+
+TEST("where rows lie in no clusters, so that neighbours share few leaves, the build tries harder") {
+    OWNED(unmake) Data data;
+    make_around(&data, ROWS, 128, COSINE, 0, 1);
+    check_floor(recall(&data, 128, NULL), 0.85, "no clusters", COSINE, 128);
 }
 
 TEST("half of all rows, ten thousand, come back nearly as an exact search finds them") {

@@ -1,6 +1,7 @@
 #include "kit/kit.h"
 #include "vector/kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -90,16 +91,32 @@ static void fill_bytes(int8_t *to, size_t n, int most) {
     }
 }
 
-TEST("products of bytes and of half bytes are exact at every length") {
-    static int8_t x[N_MAX], y[N_MAX];
+TEST("products of one row of bytes with others are exact, however many and long") {
+    enum { CODES = 13 };
+    static int8_t x[N_MAX], codes[CODES * N_MAX];
+    uint32_t rows[CODES];
+    int32_t dots[CODES];
+    EACH_LEVEL(k)
+    for (size_t n = 0; n <= 1024; n += CODE_LANES)
+        for (size_t count = 0; count <= CODES; count++) {
+            fill_bytes(x, N_MAX, I8_MAX);
+            fill_bytes(codes, COUNT(codes), I8_MAX);
+            for (size_t i = 0; i < count; i++) rows[i] = (uint32_t)(random_u64() % CODES);
+            k->dots_i8(x, codes, n, rows, count, dots);
+            for (size_t i = 0; i < count; i++) {
+                int32_t expected = 0;
+                for (size_t d = 0; d < n; d++) expected += x[d] * codes[rows[i] * n + d];
+                CHECK_INT(dots[i], expected);
+            }
+        }
+}
+
+TEST("products of half bytes are exact at every length") {
+    static int8_t y[N_MAX];
     static uint8_t code[N_MAX / 2];
     EACH_LEVEL(k)
     for (size_t n = 0; n <= 1024; n += CODE_LANES) {
-        int32_t bytes = 0, halves = 0;
-        fill_bytes(x, N_MAX, I8_MAX);
-        fill_bytes(y, N_MAX, I8_MAX);
-        for (size_t i = 0; i < n; i++) bytes += x[i] * y[i];
-        CHECK_INT(k->dot_i8(x, y, n), bytes);
+        int32_t halves = 0;
         fill_bytes(y, N_MAX, 127);
         for (size_t i = 0; i < n / 2; i++) code[i] = random_u64() % 4 ? (uint8_t)random_u64() : 255;
         for (size_t i = 0; i < n; i++) {
@@ -114,11 +131,13 @@ TEST("the same extremes everywhere do not overflow, in 65,536 dimensions") {
     size_t n = 65536;
     int8_t *x = malloc(n), *y = malloc(n);
     uint8_t *code = malloc(n / 2);
+    int32_t dot;
     memset(x, I8_MAX, n);
     memset(y, -I8_MAX, n);
     memset(code, 255, n / 2);
     EACH_LEVEL(k) {
-        CHECK_INT(k->dot_i8(x, y, n), -(long long)n * I8_MAX * I8_MAX);
+        k->dots_i8(x, y, n, &(uint32_t){0}, 1, &dot);
+        CHECK_INT(dot, -(long long)n * I8_MAX * I8_MAX);
         memset(y, -127, n);
         CHECK_INT(k->dot_u4(code, y, n), -(long long)n * 15 * 127);
         memset(y, -I8_MAX, n);
@@ -208,6 +227,27 @@ TEST("what is above a threshold or its column's floor is found, in order, at eve
             }
             CHECK_INT(count, next);
         }
+}
+
+TEST("a list keeps the greatest values in order, and of equal ones those that came first") {
+    enum { LONGEST = 4 * KERNEL_LANES, ADDED = 300 };
+    float values[LONGEST], added[ADDED];
+    uint32_t rows[LONGEST];
+    EACH_LEVEL(k)
+    for (size_t n = KERNEL_LANES; n <= LONGEST; n += KERNEL_LANES) {
+        for (size_t i = 0; i < n; i++) values[i] = -FLT_MAX;
+        for (uint32_t j = 0; j < ADDED; j++) {
+            added[j] = (float)(random_u64() % 100) - 50;
+            k->list_add(values, rows, n, added[j], j);
+        }
+        for (size_t i = 0; i < n; i++) {
+            size_t before = 0; /* how many of those added stand before this one */
+            for (size_t j = 0; j < ADDED; j++)
+                before += added[j] > values[i] || (added[j] == values[i] && j < rows[i]);
+            CHECK_INT(before, i);
+            CHECK(added[rows[i]] == values[i]);
+        }
+    }
 }
 
 static double norm2(const float *x, size_t n) {
