@@ -8,7 +8,7 @@ VERSION := 0.1.0
 PKGS    := simdjson tomlplusplus libcurl libssl libcrypto expat libpq libmariadb zlib libzstd liblz4 libedit
 WARN    := -Wall -Wextra -Wshadow -Wno-missing-field-initializers
 FLAGS   := -O2 -g -fvisibility=hidden -Isrc -isystem deps/include $(shell pkg-config --cflags libpq libmariadb | sed s/-I/-isystem\ /g) -pthread $(WARN) \
-           -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+           -D_GNU_SOURCE -DLAKEHOUSE_VERSION='"$(VERSION)"' $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CFLAGS  += -std=gnu17 $(FLAGS)
 CXXFLAGS += -std=c++17 $(FLAGS)
 LDLIBS  = -Ldeps/lib -lduckdb -Wl,-rpath,'$(abspath deps/lib):$$ORIGIN/../lib/lakehouse' \

@@ -80,7 +80,7 @@ void builder_bools(Builder *builder, size_t count, const uint8_t *bits, uint64_t
 }
 
 static uint8_t *bytes_reserve(Builder *builder, size_t more) {
-    if (builder->bytes_cap - builder->bytes_len < more) {
+    if (!builder->values || builder->bytes_cap - builder->bytes_len < more) {
         size_t cap = MAX(builder->bytes_cap * 2, builder->bytes_len + more + 64);
         uint8_t *grown = arena_alloc(builder->arena, cap);
         if (builder->bytes_len) memcpy(grown, builder->values, builder->bytes_len);

@@ -44,6 +44,7 @@ static void check_file(uint32_t minor) {
     static const uint64_t ranges[][2] = {
         {0,   400},
         {0,   1  },
+        {5,   1  }, /* an empty text alone */
         {99,  2  },
         {150, 120},
         {399, 1  },
@@ -57,6 +58,7 @@ static void check_file(uint32_t minor) {
             LanceColumn column;
             CHECK_OK(lance_file_read(file, c, &field->type, ranges[r][0], ranges[r][1], &arena,
                                      &column, &err));
+            CHECK(!column.offsets || column.values); /* there, were they no bytes */
             for (size_t i = 0; i < ranges[r][1]; i++)
                 kit_check_value(&schema.fields[c], &column, i, ranges[r][0] + i);
         }
