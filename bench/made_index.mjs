@@ -36,7 +36,7 @@ export async function startMade(rows, dimensions, options, backend = 'parquet') 
   return { dir, server, file: join(folder, file), queries: join(dir, 'query.f32') }
 }
 
-// Queries a second by name and number of clients: { raw1, raw2, ... }; see search_beside.c.
+// Queries a second by name and number of clients: { raw1, raw2, rawAWAKE, ... }; see search_beside.c.
 export function measureSearches({ server, file, queries }, ef, rounds, ...way) {
   const out = execFileSync(join(build, 'bench/search_beside'), [file, server.url, 'made', queries, ef, rounds, ...way].map(String), { encoding: 'utf8' })
   return Object.fromEntries(out.trim().split('\n').map(line => line.split(' ')).map(([name, clients, qps]) => [name + clients, Number(qps)]))

@@ -6,15 +6,21 @@
  *     search_beside INDEX.idx URL INDEX QUERIES.f32 EF ROUNDS [WAY]
  *
  * Prints a line for each way (direct, nothing, raw, raw-many, json), or for one: NAME CLIENTS
- * QUERIES_PER_SECOND, the median of the rounds. */
+ * QUERIES_PER_SECOND, the median of the rounds. With one client a core has nothing to do while the
+ * other works, and a virtual core that was put to sleep takes longer to wake up than a request to
+ * be carried. So AWAKE lines tell what it takes where threads of the idle class keep cores awake.
+ */
 #include "client.h"
 #include "vector/index.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #define K 10
 #define MANY 100
 #define ROUNDS_MAX 64
+#define SPINNERS 2 /* as many as cores */
 
 typedef struct Beside {
     Index *index;
@@ -119,6 +125,16 @@ static void *run_client(void *context) {
     return NULL;
 }
 
+static atomic_bool spinning;
+
+static void *spin(void *unused) {
+    struct sched_param none = {0};
+    if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &none))
+        client_fail("a thread", "cannot be of the idle class");
+    while (atomic_load(&spinning)) continue;
+    return unused;
+}
+
 static double measure(const Beside *b, Way way, size_t clients) {
     Run runs[2];
     pthread_t threads[2];
@@ -141,6 +157,16 @@ static double measure(const Beside *b, Way way, size_t clients) {
         fd_close(&runs[i].fd);
     }
     return (double)b->count / seconds;
+}
+
+static double measure_awake(const Beside *b, Way way, size_t clients) {
+    pthread_t spinners[SPINNERS];
+    atomic_store(&spinning, true);
+    for (size_t i = 0; i < SPINNERS; i++) pthread_create(&spinners[i], NULL, spin, NULL);
+    double rate = measure(b, way, clients);
+    atomic_store(&spinning, false);
+    for (size_t i = 0; i < SPINNERS; i++) pthread_join(spinners[i], NULL);
+    return rate;
 }
 
 static int by_size(const void *x, const void *y) {
@@ -172,7 +198,16 @@ int main(int argc, char **argv) {
         {"raw-many", RAW_MANY},
         {"json",     AS_JSON }
     };
-    static double rates[COUNT(ways)][2][ROUNDS_MAX];
+    static const struct {
+        const char *name;
+        size_t clients;
+        double (*measure)(const Beside *b, Way way, size_t clients);
+    } states[] = {
+        {"1",     1, measure      },
+        {"2",     2, measure      },
+        {"AWAKE", 1, measure_awake}
+    };
+    static double rates[COUNT(ways)][COUNT(states)][ROUNDS_MAX];
     Beside b = {0};
     Err err;
     if (argc != 7 && argc != 8)
@@ -186,14 +221,14 @@ int main(int argc, char **argv) {
     read_queries(&b, argv[4]);
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < COUNT(ways); i++)
-            for (size_t clients = 1; clients <= 2; clients++)
+            for (size_t j = 0; j < COUNT(states); j++)
                 if (!only || strcmp(only, ways[i].name) == 0)
-                    rates[i][clients - 1][round] = measure(&b, ways[i].way, clients);
+                    rates[i][j][round] = states[j].measure(&b, ways[i].way, states[j].clients);
     for (size_t i = 0; i < COUNT(ways); i++)
-        for (size_t clients = 1; clients <= 2; clients++) {
+        for (size_t j = 0; j < COUNT(states); j++) {
             if (only && strcmp(only, ways[i].name) != 0) continue;
-            qsort(rates[i][clients - 1], rounds, sizeof(double), by_size);
-            printf("%s %zu %.1f\n", ways[i].name, clients, rates[i][clients - 1][rounds / 2]);
+            qsort(rates[i][j], rounds, sizeof(double), by_size);
+            printf("%s %s %.1f\n", ways[i].name, states[j].name, rates[i][j][rounds / 2]);
         }
     free(b.queries);
     index_close(&b.index);
