@@ -325,15 +325,8 @@ void indexes_close(Indexes **indexes) {
 /* meta.json goes first, durably: from then on the rest is garbage. */
 static bool remove_files(Store *store, const IndexMeta *meta, Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    ListOptions options = {.prefix = meta_key(meta->index, "", &arena), .limit = STORE_LIST_MAX};
-    ObjectList list;
-    if (!store_remove(store, meta_key(meta->index, "meta.json", &arena), err)) return false;
-    do {
-        if (!store_list(store, &options, &arena, &list, err)) return false;
-        for (size_t i = 0; i < list.object_count; i++)
-            if (!store_remove(store, list.objects[i].key, err)) return false;
-    } while (list.next.len > 0);
-    return true;
+    return store_remove(store, meta_key(meta->index, "meta.json", &arena), err) &&
+           store_remove_below(store, meta_key(meta->index, "", &arena), err);
 }
 
 static void unlist_entry(Indexes *indexes, Str name) {
