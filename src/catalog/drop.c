@@ -9,25 +9,12 @@
 
 #define DROP_TRIES_MAX 100
 
-static bool remove_below(Store *store, Str prefix, Err *err) {
-    OWNED(arena_close) Arena arena = {0};
-    ListOptions options = {.prefix = prefix, .limit = STORE_LIST_MAX};
-    ObjectList list;
-    do {
-        if (!store_list(store, &options, &arena, &list, err)) return false;
-        for (size_t i = 0; i < list.object_count; i++)
-            if (!store_remove(store, list.objects[i].key, err)) return false;
-        options.after = list.next;
-    } while (list.next.len);
-    return true;
-}
-
 static bool purge(Store *store, const DatasetName *name, Err *err) {
     static const char *const folders[] = {"data", "metadata"};
     for (size_t i = 0; i < COUNT(folders); i++) {
         char prefix[DATASET_NAME_MAX + 64];
         snprintf(prefix, sizeof prefix, "%s/%s/", name->key, folders[i]);
-        if (!remove_below(store, str_from(prefix), err))
+        if (!store_remove_below(store, str_from(prefix), err))
             return err_while(err, "'%s' was dropped, but not all its files are gone", name->shown);
     }
     return true;

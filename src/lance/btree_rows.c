@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_ROWS 8192
 #define SIGN ((uint64_t)1 << 63)
 
 bool btree_type_check(const LanceField *field, Err *err) {
@@ -128,25 +127,8 @@ void btree_rows_add(BtreeRows *rows, const LanceColumn *column, size_t row, uint
     if (entry->text.len) entry->text = arena_copy(&rows->arena, entry->text);
 }
 
-static bool fragment_read_rows(LanceTable *table, Snapshot *snapshot, const LanceField *field,
-                               size_t place, BtreeRows *out, Err *err) {
-    OWNED(arena_close) Arena opened = {0};
-    OWNED(fragment_columns_close) FragmentColumns columns = {0};
-    const Fragment *fragment = &snapshot_manifest(snapshot)->fragments[place];
-    const NumberSet *deleted;
-    if (!fragment_columns_open(table, fragment, &field, 1, &opened, &columns, err) ||
-        !snapshot_deleted(table, snapshot, place, &deleted, err))
-        return false;
-    for (uint64_t at = 0; at < fragment->physical_rows; at += READ_ROWS) {
-        OWNED(arena_close) Arena arena = {0};
-        LanceColumn column;
-        size_t count = (size_t)MIN((uint64_t)READ_ROWS, fragment->physical_rows - at);
-        if (!fragment_columns_read(&columns, at, count, &arena, &column, err)) return false;
-        for (size_t i = 0; i < count; i++)
-            if (!set_has(deleted, at + i))
-                btree_rows_add(out, &column, i, fragment->id << 32 | (at + i));
-    }
-    return true;
+static void row_add(void *context, const LanceColumn *column, size_t row, uint64_t address) {
+    btree_rows_add(context, column, row, address);
 }
 
 bool btree_rows_read(LanceTable *table, Snapshot *snapshot, const LanceField *field,
@@ -155,7 +137,7 @@ bool btree_rows_read(LanceTable *table, Snapshot *snapshot, const LanceField *fi
     out->type = field->type;
     for (size_t i = 0; i < count; i++) {
         if (watch_cancelled(watch, err) ||
-            !fragment_read_rows(table, snapshot, field, places[i], out, err))
+            !fragment_visit(table, snapshot, places[i], field, row_add, out, err))
             return false;
         watch_progress(watch, (double)(i + 1) / (double)count);
     }

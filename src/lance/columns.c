@@ -1,6 +1,8 @@
 /* Columns of a table by name, and of a fragment by file: see columns.h. */
 #include "lance/columns.h"
 
+#define READ_ROWS 8192
+
 bool columns_find(const Manifest *manifest, const Str *names, size_t count, Arena *arena,
                   const LanceField ***out, Err *err) {
     const LanceField **fields = arena_array(arena, const LanceField *, count);
@@ -55,6 +57,27 @@ bool fragment_columns_read(const FragmentColumns *columns, uint64_t from, size_t
                                                       from, count, arena, &out[i], err)
                                     : all_null(type, count, arena, &out[i], err);
         if (!ok) return err_while(err, "column '%.*s'", SHOW(columns->fields[i]->name));
+    }
+    return true;
+}
+
+bool fragment_visit(LanceTable *table, Snapshot *snapshot, size_t place, const LanceField *field,
+                    RowVisit *visit, void *context, Err *err) {
+    OWNED(arena_close) Arena opened = {0};
+    OWNED(fragment_columns_close) FragmentColumns columns = {0};
+    const Fragment *fragment = &snapshot_manifest(snapshot)->fragments[place];
+    const NumberSet *deleted;
+    if (!fragment_columns_open(table, fragment, &field, 1, &opened, &columns, err) ||
+        !snapshot_deleted(table, snapshot, place, &deleted, err))
+        return false;
+    for (uint64_t at = 0; at < fragment->physical_rows; at += READ_ROWS) {
+        OWNED(arena_close) Arena arena = {0};
+        LanceColumn column;
+        size_t count = (size_t)MIN((uint64_t)READ_ROWS, fragment->physical_rows - at);
+        if (!fragment_columns_read(&columns, at, count, &arena, &column, err)) return false;
+        for (size_t i = 0; i < count; i++)
+            if (!set_has(deleted, at + i))
+                visit(context, &column, i, fragment->id << 32 | (at + i));
     }
     return true;
 }

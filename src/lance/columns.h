@@ -24,3 +24,9 @@ void fragment_columns_close(FragmentColumns *columns);
 /* Physical rows [from, from + count) of each column. */
 bool fragment_columns_read(const FragmentColumns *columns, uint64_t from, size_t count,
                            Arena *arena, LanceColumn *out, Err *err);
+
+/* Each row of one column of a fragment that is not deleted, in order: row `row` of what is read of
+ * the column, which is gone after the call. */
+typedef void RowVisit(void *context, const LanceColumn *column, size_t row, uint64_t address);
+bool fragment_visit(LanceTable *table, Snapshot *snapshot, size_t place, const LanceField *field,
+                    RowVisit *visit, void *context, Err *err);

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define READ_ROWS 8192
-
 typedef struct Find {
     const BtreeView *view;
     int32_t segment; /* whose rows come */
@@ -39,29 +37,11 @@ static void found_check(void *context, uint64_t address) {
     if (find->ok && !set_has(deleted, address & UINT32_MAX)) found_add(find, address);
 }
 
-static bool fragment_scan(Find *find, size_t place, Err *err) {
-    OWNED(arena_close) Arena opened = {0};
-    OWNED(fragment_columns_close) FragmentColumns columns = {0};
-    const BtreeView *view = find->view;
-    const Fragment *fragment = &snapshot_manifest(view->snapshot)->fragments[place];
-    const NumberSet *deleted;
-    const LanceField *field = view->field;
-    if (!fragment_columns_open(view->table, fragment, &field, 1, &opened, &columns, err) ||
-        !snapshot_deleted(view->table, view->snapshot, place, &deleted, err))
-        return false;
-    for (uint64_t at = 0; at < fragment->physical_rows; at += READ_ROWS) {
-        OWNED(arena_close) Arena arena = {0};
-        LanceColumn column;
-        size_t count = (size_t)MIN((uint64_t)READ_ROWS, fragment->physical_rows - at);
-        if (!fragment_columns_read(&columns, at, count, &arena, &column, err)) return false;
-        for (size_t i = 0; i < count; i++) {
-            if (set_has(deleted, at + i) || lance_is_null(&column, i)) continue;
-            BtreeEntry entry = btree_entry(&field->type, &column, i);
-            if (btree_compare(&entry, &find->key) == 0)
-                found_add(find, fragment->id << 32 | (at + i));
-        }
-    }
-    return true;
+static void row_check(void *context, const LanceColumn *column, size_t row, uint64_t address) {
+    Find *find = context;
+    if (lance_is_null(column, row)) return;
+    BtreeEntry entry = btree_entry(&find->view->field->type, column, row);
+    if (btree_compare(&entry, &find->key) == 0) found_add(find, address);
 }
 
 static bool find_run(Find *find, Err *err) {
@@ -72,7 +52,9 @@ static bool find_run(Find *find, Err *err) {
             return false;
     }
     for (size_t i = 0; i < snapshot_manifest(view->snapshot)->fragment_count; i++)
-        if (view->owner[i] < 0 && !fragment_scan(find, i, err)) return false;
+        if (view->owner[i] < 0 &&
+            !fragment_visit(view->table, view->snapshot, i, view->field, row_check, find, err))
+            return false;
     return true;
 }
 

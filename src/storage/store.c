@@ -170,6 +170,19 @@ bool store_list(Store *store, const ListOptions *options, Arena *arena, ObjectLi
     return store->ops->list(store, options, arena, out, err);
 }
 
+bool store_remove_below(Store *store, Str prefix, Err *err) {
+    OWNED(arena_close) Arena arena = {0};
+    ListOptions options = {.prefix = prefix, .limit = STORE_LIST_MAX};
+    ObjectList list;
+    do {
+        if (!store_list(store, &options, &arena, &list, err)) return false;
+        for (size_t i = 0; i < list.object_count; i++)
+            if (!store_remove(store, list.objects[i].key, err)) return false;
+        options.after = list.next;
+    } while (list.next.len > 0);
+    return true;
+}
+
 bool store_local_file(Store *store, Str key, LocalUse use, bool immutable, LocalFile **out,
                       Err *err) {
     return key_check(key, err) && store->ops->local_file(store, key, use, immutable, out, err);

@@ -101,6 +101,8 @@ typedef struct ObjectList {
 } ObjectList;
 /* In byte order of keys. Lives in the arena. */
 bool store_list(Store *store, const ListOptions *options, Arena *arena, ObjectList *out, Err *err);
+/* Every object whose key begins with the prefix; on failure some of them are left. */
+bool store_remove_below(Store *store, Str prefix, Err *err);
 
 /* Files that another library must read or write by path (DuckDB, mapped indexes). */
 /* An object as a file of this machine: the store's own file, or one of the read cache, which the

@@ -202,6 +202,7 @@ static bool too_many(size_t count, Err *err) {
 
 static bool batch_write(Batch *batch, Err *err) {
     Build *b = batch->build;
+    if (batch->count == 0) return true; /* its documents are skipped or by hand */
     if (b->count + batch->count > GRAPH_ROWS_MAX) return too_many(b->count + batch->count, err);
     rows_reserve(b, batch->count);
     parallel_for(embed_threads(b), batch->count, EMBED_GRAIN, embed_range, batch);

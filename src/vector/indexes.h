@@ -89,7 +89,8 @@ struct Indexes {
         unsettled; /* a move has ended in a way that is not known: puts look where they are */
 };
 
-/* Opens what meta names, from its bucket. On failure the entry is still made, with `broken` set. */
+/* index_entry.c. Opens what meta names, from its bucket. On failure the entry is still made, with
+ * `broken` set. */
 IndexEntry *index_entry_open(Indexes *indexes, const IndexMeta *meta);
 void index_entry_release(IndexEntry **entry);
 /* Held until index_entry_release. LH_MISSING "index_not_found" with a hint; LH_DENIED
@@ -160,12 +161,13 @@ pthread_mutex_t *indexes_row_lock(Indexes *indexes, Str name);
 static inline Str index_rows(const IndexEntry *entry) {
     return entry->rows.len ? entry->rows : entry->meta.vectors;
 }
-/* Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has none, and the
- * errors of ai.h. */
+/* index_entry.c. Words into a vector by the index's model. LH_IMPOSSIBLE "no_model" where it has
+ * none, and the errors of ai.h. */
 bool index_entry_embed(const IndexEntry *entry, const Str *texts, size_t count, float *out,
                        Err *err);
 bool index_no_model(const IndexEntry *entry, Err *err); /* false: why it has no embedder */
 void index_entry_write(Indexes *indexes, const IndexEntry *entry, JsonWriter *w);
+int64_t index_entry_memory(const IndexEntry *entry);
 
 void doc_table_open(const Index *index, DocTable **out);
 const DocTable *index_entry_docs(IndexEntry *entry); /* made once */

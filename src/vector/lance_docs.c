@@ -20,15 +20,7 @@ static bool docs_same_schema(LanceTable *table, size_t dimensions) {
 
 bool lance_docs_remove(Store *store, Str key, Err *err) {
     OWNED(arena_close) Arena arena = {0};
-    ListOptions options = {.prefix = arena_print(&arena, "%.*s/", SHOW(key)),
-                           .limit = STORE_LIST_MAX};
-    ObjectList list;
-    do {
-        if (!store_list(store, &options, &arena, &list, err)) return false;
-        for (size_t i = 0; i < list.object_count; i++)
-            if (!store_remove(store, list.objects[i].key, err)) return false;
-    } while (list.next.len > 0);
-    return true;
+    return store_remove_below(store, arena_print(&arena, "%.*s/", SHOW(key)), err);
 }
 
 static LanceSchema docs_schema(size_t dimensions, Arena *arena) {

@@ -61,6 +61,7 @@ await check('it pauses, goes on, and knows after a restart what it tried', async
   const known = await get('/vectors/trials/points')
   await call(server, 'POST', '/vectors/agent/enqueue/points')
   await until('two trials', async () => (await get('/vectors/trials/points')).length === known.length + 2)
+  await until('waiting', async () => (await status()).state === 'waiting') // the second is judged first
   await sleep(400)
   const trials = await get('/vectors/trials/points'), now = await status()
   same([trials.length, now.state, now.trials_last_hour], [known.length + 2, 'waiting', 2]) // the third must wait for the hour

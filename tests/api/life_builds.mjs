@@ -137,4 +137,11 @@ await check('an index whose documents are all deleted is empty, folded too, and 
   await put([{ doc_id: 'first', text: 'a first row' }])
   for (const mode of ['vector', 'text', 'hybrid']) same((await find('first', { mode })).map(hit => hit.doc_id), ['first'], mode)
 })
+
+await check('a refresh to a dataset whose every document was put by hand embeds nothing of it', async () => {
+  await ingest([JSON.stringify({ id: 'first', text: 'what the dataset says' })], 'replace')
+  const done = (await job('refresh')).json
+  same([done.embedded, done.reused, done.rows_put, done.rows], [0, 0, 1, 1])
+  same((await find('first', { mode: 'text' })).map(hit => hit.text), ['a first row'])
+})
 await server.stop()

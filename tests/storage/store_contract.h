@@ -164,6 +164,18 @@ TEST("contract: removing is idempotent and leaves neighbours alone") {
     check_object(store, "a/d", "2");
 }
 
+TEST("contract: what is below a prefix is removed, and its neighbours are not") {
+    OWNED(store_close) Store *store = contract_store();
+    OWNED(arena_close) Arena arena = {0};
+    put(store, "a/a", "1");
+    put(store, "a/b/c", "2");
+    put(store, "a/b/d/e", "3");
+    put(store, "a/bc", "4");
+    CHECK_OK(store_remove_below(store, STR("a/b/"), &err));
+    CHECK_STR(listing(store, (ListOptions){0}, &arena, NULL), "a/a a/bc");
+    CHECK_OK(store_remove_below(store, STR("a/b/"), &err));
+}
+
 TEST("contract: listing is in byte order of keys, whatever the folders") {
     OWNED(store_close) Store *store = contract_store();
     OWNED(arena_close) Arena arena = {0};

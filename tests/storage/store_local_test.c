@@ -48,6 +48,18 @@ TEST("keys that are empty, too long, climb, hold control bytes or are ours are r
     put(store, "...", "fine");
 }
 
+TEST("more than a page of a listing is removed below a prefix") {
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    OWNED(arena_close) Arena arena = {0};
+    for (int i = 0; i <= STORE_LIST_MAX; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "many/%d", i);
+        put(store, key, "x");
+    }
+    CHECK_OK(store_remove_below(store, STR("many/"), &err));
+    CHECK_STR(listing(store, (ListOptions){0}, &arena, NULL), "");
+}
+
 TEST("a symbolic link in the root is never followed, whatever is asked") {
     const char *root = kit_dir(), *outside = kit_dir();
     OWNED(store_close) Store *store = open_root(root);
