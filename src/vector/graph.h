@@ -41,11 +41,11 @@ typedef struct Graph {
     const uint8_t *records;  /* by node: codes.h */
     const uint8_t *fine;     /* by node */
     size_t degree, entry_count;
-    size_t groups[CODE_CENTROIDS + 1]; /* by centroid: where its entries begin */
+    /* By centroid: where its entries begin. Those behind the last group are begun from always. */
+    size_t groups[CODE_CENTROIDS + 1];
 } Graph;
 
-/* Fills groups from the entries. Where these are not in the order of centroids, as in files written
- * before they were, all are one group. */
+/* Fills groups from the entries, as far as these are in the order of centroids. */
 void graph_group_entries(Graph *graph);
 
 static inline size_t graph_degree(int m) {

@@ -1,13 +1,9 @@
-/* Builds the graph: codes, near rows, links (graph_build.h), then puts the rows in the order of
- * their first leaf, takes entry points spread over that order, and mends what no entry point
- * reaches. */
+/* Builds the graph step by step (graph_build.h). What is here is one of them, which puts the rows
+ * in the order of their first leaf, and what a build needs and leaves. */
 #include "vector/graph_build.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ENTRIES_MAX 512 /* each costs a search an estimate */
-#define ENTRY_ROWS 16   /* for each entry point, while there are few rows */
 
 bool builder_cancelled(Builder *b) {
     if (b->options->cancelled && !atomic_load(&b->cancelled) &&
@@ -115,95 +111,6 @@ static void order_parts(Builder *b, uint32_t *links) {
     parts->fine = put_in_order(parts->rows, b->count, parts->fine, code_fine_size(b->padded));
 }
 
-/* What entry points reach. */
-typedef struct Reach {
-    GraphParts *parts;
-    bool *reached;
-    uint32_t *stack;
-    uint32_t *spare; /* a link whose loss cuts nobody off; NULL: none is known */
-} Reach;
-
-static void reach_from(Reach *r, uint32_t start) {
-    size_t depth = 0, degree = r->parts->degree;
-    r->reached[start] = true;
-    r->stack[depth++] = start;
-    while (depth > 0) {
-        const uint32_t *links = r->parts->links + r->stack[--depth] * degree;
-        for (size_t i = 0; i < degree && links[i] != GRAPH_NONE; i++)
-            if (!r->reached[links[i]]) r->reached[links[i]] = true, r->stack[depth++] = links[i];
-    }
-}
-
-/* The last link of a node that nothing reached so far may go when what it leads to was reached. */
-static uint32_t *spare_of(const Reach *r, uint32_t node) {
-    uint32_t *last = r->parts->links + (node + 1) * r->parts->degree - 1;
-    return *last == GRAPH_NONE || r->reached[*last] ? last : NULL;
-}
-
-/* A neighbour with room, or else the spare link, leads to the node. */
-static bool reach_by_link(Reach *r, uint32_t node) {
-    size_t degree = r->parts->degree;
-    const uint32_t *links = r->parts->links + node * degree;
-    for (size_t i = 0; i < degree && links[i] != GRAPH_NONE; i++) {
-        uint32_t *last = r->parts->links + (links[i] + 1) * degree - 1;
-        if (!r->reached[links[i]] || *last != GRAPH_NONE) continue;
-        while (last > r->parts->links + links[i] * degree && last[-1] == GRAPH_NONE) last--;
-        *last = node;
-        return true;
-    }
-    if (!r->spare) return false;
-    *r->spare = node;
-    return true;
-}
-
-static void add_entry(GraphParts *parts, uint32_t node) {
-    if (parts->entry_count % 64 == 0) {
-        parts->entries = realloc(parts->entries, (parts->entry_count + 64) * sizeof node);
-        if (!parts->entries) abort();
-    }
-    parts->entries[parts->entry_count++] = node;
-}
-
-static size_t centroid_of(const Builder *b, uint32_t node) {
-    const uint8_t *record = b->parts->records + node * code_record_size(b->padded);
-    return code_factors(record, b->padded)->centroid;
-}
-
-/* By centroid, by counting sort: a search passes over those of the nearest centroids alone. */
-static void order_entries(Builder *b) {
-    GraphParts *parts = b->parts;
-    size_t next[CODE_CENTROIDS + 1] = {0};
-    uint32_t *ordered = room(parts->entry_count, sizeof *ordered);
-    for (size_t i = 0; i < parts->entry_count; i++) next[centroid_of(b, parts->entries[i]) + 1]++;
-    for (size_t c = 0; c < CODE_CENTROIDS; c++) next[c + 1] += next[c];
-    for (size_t i = 0; i < parts->entry_count; i++)
-        ordered[next[centroid_of(b, parts->entries[i])]++] = parts->entries[i];
-    free(parts->entries);
-    parts->entries = ordered;
-}
-
-/* Nodes are in the order of leaves, so that evenly spread ones are from everywhere. */
-static void choose_entries(Builder *b) {
-    Reach r = {.parts = b->parts,
-               .reached = calloc(b->count, sizeof *r.reached),
-               .stack = room(b->count, sizeof *r.stack)};
-    size_t wanted = MIN(MAX(b->count / ENTRY_ROWS, 1), ENTRIES_MAX);
-    if (!r.reached) abort();
-    for (size_t i = 0; i < wanted; i++) {
-        uint32_t node = (uint32_t)(i * b->count / wanted);
-        add_entry(b->parts, node);
-        if (!r.reached[node]) reach_from(&r, node);
-    }
-    for (uint32_t node = 0; node < b->count; node++) {
-        if (r.reached[node]) continue;
-        if (!reach_by_link(&r, node)) add_entry(b->parts, node);
-        r.spare = spare_of(&r, node);
-        reach_from(&r, node);
-    }
-    free(r.reached);
-    free(r.stack);
-}
-
 static bool build_steps(Builder *b) {
     builder_encode(b);
     atomic_store(&b->done, 0);
@@ -220,8 +127,7 @@ static bool build_steps(Builder *b) {
         return false;
     }
     order_parts(b, links);
-    choose_entries(b);
-    order_entries(b);
+    builder_choose_entries(b);
     return true;
 }
 

@@ -43,6 +43,7 @@ void builder_encode(Builder *b);
 void builder_choose_effort(Builder *b); /* fan_out, leaf_rows, leaders */
 void builder_find_near(Builder *b);
 void builder_link(Builder *b, uint32_t *links); /* fills links by row, GRAPH_NONE behind the last */
+void builder_choose_entries(Builder *b);        /* once all is by node */
 
 /* fan_out leaves for each row, leaf_rows in each, as far as there are rows. */
 void builder_choose_leaders(Builder *b);

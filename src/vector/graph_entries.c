@@ -1,5 +1,5 @@
 /* Where a walk begins: the entry points of the centroids nearest to the query are scored by their
- * signs, until a share of all is; the best few are walked on from. */
+ * signs, until a share of all is, and those in no group; the best few are walked on from. */
 #include "vector/graph_beam.h"
 
 #define SHARE 4 /* one of so many entry points is scored at least */
@@ -16,13 +16,11 @@ void graph_group_entries(Graph *graph) {
         graph->groups[c] = at;
         while (at < graph->entry_count && centroid_of(graph, graph->entries[at]) == c) at++;
     }
-    graph->groups[CODE_CENTROIDS] = graph->entry_count;
-    if (at < graph->entry_count) /* in another order: all are one group */
-        for (size_t c = 1; c < CODE_CENTROIDS; c++) graph->groups[c] = graph->entry_count;
+    graph->groups[CODE_CENTROIDS] = at;
 }
 
-static void score_entries(const Graph *graph, const GraphScratch *s, size_t from, size_t to,
-                          Beam *best) {
+static void score_some(const Graph *graph, const GraphScratch *s, size_t from, size_t to,
+                       Beam *best) {
     size_t record_size = code_record_size(s->padded), count = 0;
     uint32_t nodes[BATCH], sums[BATCH];
     for (; from < to; from++)
@@ -37,6 +35,12 @@ static void score_entries(const Graph *graph, const GraphScratch *s, size_t from
     }
 }
 
+static void score_entries(const Graph *graph, const GraphScratch *s, size_t from, size_t to,
+                          Beam *best) {
+    for (size_t at = from; at < to; at += BATCH)
+        score_some(graph, s, at, MIN(at + BATCH, to), best);
+}
+
 static size_t nearest_centroid(const CodeQuery *query, const bool *done) {
     size_t nearest = CODE_CENTROIDS;
     for (size_t c = 0; c < CODE_CENTROIDS; c++)
@@ -49,12 +53,13 @@ size_t graph_starts(const Graph *graph, const GraphScratch *s, uint32_t starts[S
     Spot spots[STARTS + 1];
     Beam best = {.spots = spots, .cap = STARTS};
     bool done[CODE_CENTROIDS] = {0};
-    size_t scored = 0, enough = (graph->entry_count + SHARE - 1) / SHARE;
+    size_t scored = 0, grouped = graph->groups[CODE_CENTROIDS];
+    size_t enough = (grouped + SHARE - 1) / SHARE;
+    score_entries(graph, s, grouped, graph->entry_count, &best);
     while (scored < enough) {
         size_t c = nearest_centroid(&s->query, done);
         size_t from = graph->groups[c], to = graph->groups[c + 1];
-        for (size_t at = from; at < to; at += BATCH)
-            score_entries(graph, s, at, MIN(at + BATCH, to), &best);
+        score_entries(graph, s, from, to, &best);
         scored += to - from;
         done[c] = true;
     }
