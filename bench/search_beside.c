@@ -8,19 +8,18 @@
  * Prints a line for each way (direct, nothing, raw, raw-many, json), or for one: NAME CLIENTS
  * QUERIES_PER_SECOND, the median of the rounds. With one client a core has nothing to do while the
  * other works, and a virtual core that was put to sleep takes longer to wake up than a request to
- * be carried. So AWAKE lines tell what it takes where threads of the idle class keep cores awake.
+ * be carried. So AWAKE lines tell what it takes where the kernel keeps idle cores awake, which root
+ * may ask it to.
  */
 #include "client.h"
 #include "vector/index.h"
 
+#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 
 #define K 10
 #define MANY 100
 #define ROUNDS_MAX 64
-#define SPINNERS 2 /* as many as cores */
 
 typedef struct Beside {
     Index *index;
@@ -125,16 +124,6 @@ static void *run_client(void *context) {
     return NULL;
 }
 
-static atomic_bool spinning;
-
-static void *spin(void *unused) {
-    struct sched_param none = {0};
-    if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &none))
-        client_fail("a thread", "cannot be of the idle class");
-    while (atomic_load(&spinning)) continue;
-    return unused;
-}
-
 static double measure(const Beside *b, Way way, size_t clients) {
     Run runs[2];
     pthread_t threads[2];
@@ -159,13 +148,14 @@ static double measure(const Beside *b, Way way, size_t clients) {
     return (double)b->count / seconds;
 }
 
+/* A latency of 0 asked of the kernel keeps idle cores polling. */
 static double measure_awake(const Beside *b, Way way, size_t clients) {
-    pthread_t spinners[SPINNERS];
-    atomic_store(&spinning, true);
-    for (size_t i = 0; i < SPINNERS; i++) pthread_create(&spinners[i], NULL, spin, NULL);
+    const int32_t latency = 0;
+    int fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, &latency, sizeof latency) != sizeof latency)
+        client_fail("/dev/cpu_dma_latency", "cannot be written");
     double rate = measure(b, way, clients);
-    atomic_store(&spinning, false);
-    for (size_t i = 0; i < SPINNERS; i++) pthread_join(spinners[i], NULL);
+    fd_close(&fd); /* which takes it back */
     return rate;
 }
 
