@@ -1,6 +1,6 @@
 /* Internal to the graph's build: what its steps share. Steps in order: encode (graph_encode.c),
- * effort (graph_effort.c), near rows (graph_near.c), links (graph_links.c), order and entries
- * (graph_build.c). */
+ * effort (graph_effort.c), near rows (graph_near.c), links (graph_links.c), order (graph_build.c),
+ * entries (graph_build_entries.c). */
 #pragma once
 
 #include "vector/graph.h"

@@ -1,8 +1,8 @@
 /* Between the first and the second step of the build: how many leaves a row is in, and how large
  * they are. Of a row's nearest rows only those are found that share a leaf with it: nearly all of
- * them where rows lie in clusters, half of them where neighbourhoods run into one another, as those
- * of texts do. So a sample of rows is compared with all, and where the leaves that ef_construction
- * stands for would miss many of their nearest, there are more of twice the size. */
+ * them (0.98) where rows lie in clusters, two thirds where neighbourhoods run into one another, as
+ * those of texts do. So a sample of rows is compared with all, and where the leaves that
+ * ef_construction stands for would miss many of their nearest, there are more of twice the size. */
 #include "vector/graph_build.h"
 
 #include <float.h>
@@ -11,8 +11,7 @@
 #define SAMPLE 64
 #define AT_ONCE 16 /* sampled rows beside which a thread passes over all */
 #define NEAREST KERNEL_LANES
-#define ENOUGH                                                                                     \
-    0.8 /* of the nearest share a leaf: 0.98 in clusters, 0.67 of packages' descriptions */
+#define ENOUGH 0.8 /* of the nearest share a leaf */
 #define LEADERS_AT_ONCE 64
 
 typedef struct Sampled {
