@@ -22,24 +22,24 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuz
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
 
-.PHONY: all demo demo-stop test check asan tsan fuzz bench bench-vector bench-lance layers format lint install clean deps
-all: deps $(BUILD)/lakehouse
-deps:
-	@scripts/install-deps build
+.PHONY: all demo demo-stop test check asan tsan fuzz bench bench-vector bench-lance layers format lint install clean
+# What installs something goes on in a second make, for the flags of what it installed are asked for as a makefile is read.
+MAKEFLAGS += --no-print-directory
+all: ; @scripts/install-deps build && $(MAKE) $(BUILD)/lakehouse
 demo: all
 	@scripts/demo
 demo-stop:
 	@scripts/demo-stop
 
-test: ; @scripts/install-deps test && $(MAKE) --no-print-directory check
+test: ; @scripts/install-deps test && $(MAKE) check
 check: layers $(BUILD)/lakehouse $(TESTS) $(TOOLS) ; @BUILD=$(BUILD) tests/run $(TESTS)
 # A shared libubsan beside libasan writes to stderr alone, which nobody reads of a server that a test started.
-asan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/asan SAN=address,undefined CC="$(CC) -static-libubsan"
-tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) --no-print-directory check BUILD=build/tsan SAN=thread
-fuzz: ; @$(MAKE) --no-print-directory fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
-bench: all $(BENCHES) ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run
-bench-vector: $(BUILD)/bench/vector_ours $(BUILD)/bench/vector_data ; @scripts/install-deps bench && BUILD=$(BUILD) bench/run vector
-bench-lance: $(BUILD)/lakehouse $(BUILD)/bench/lance $(BUILD)/bench/lance_docs $(BUILD)/bench/lance_index $(BUILD)/bench/vector_data ; @scripts/install-deps test && BUILD=$(BUILD) bench/run lance lance_docs lance_index
+asan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) check BUILD=build/asan SAN=address,undefined CC="$(CC) -static-libubsan"
+tsan: ; @CRASH_KILLS=15 COMMITS=50 FAULTS=few $(MAKE) check BUILD=build/tsan SAN=thread
+fuzz: ; @$(MAKE) fuzzers BUILD=build/fuzz CC=clang CXX=clang++ SAN=fuzzer-no-link,address,undefined && tests/fuzz/run build/fuzz/fuzz
+bench: ; @scripts/install-deps bench && $(MAKE) $(BUILD)/lakehouse $(BENCHES) && BUILD=$(BUILD) bench/run
+bench-vector: ; @scripts/install-deps bench && $(MAKE) $(addprefix $(BUILD)/bench/,vector_ours vector_data) && BUILD=$(BUILD) bench/run vector
+bench-lance: ; @scripts/install-deps test && $(MAKE) $(BUILD)/lakehouse $(addprefix $(BUILD)/bench/,lance lance_docs lance_index vector_data) && BUILD=$(BUILD) bench/run lance lance_docs lance_index
 layers: ; @scripts/layers && echo "layers: every include is allowed by src/LAYERS"
 format: ; @clang-format -i $$(git ls-files 'src/*.[ch]' 'src/*.cc' 'tests/*.[ch]' 'bench/*.[ch]')
 lint: ; @scripts/lint
