@@ -1,9 +1,9 @@
 /* A document by its id: in this process from a Lance table, and from a running server.
  * bench/lance_docs.mjs runs it beside LanceDB.
  *
- *     lance_docs fetch ROOT TABLE ROWS COUNT    of a table of `lance_index write`; by a btree or
- * not lance_docs btree ROOT TABLE               builds that lance_docs get URL INDEX ROWS COUNT GET
- * /vectors/lance/doc/INDEX/NUMBER, keep-alive
+ *     lance_docs fetch ROOT TABLE ROWS COUNT  of a table of `lance_index write`, by a btree or not
+ *     lance_docs btree ROOT TABLE             builds that
+ *     lance_docs get URL INDEX ROWS COUNT     GET /vectors/lance/doc/INDEX/NUMBER, keep-alive
  *
  * Prints JSON: microseconds, median and 99 of 100. */
 #include "client.h"
