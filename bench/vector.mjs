@@ -2,7 +2,7 @@
 // Every engine is a process of its own with m 16 and ef_construction 200 over the same vectors of
 // length 1. Builds come one after another; then sweeps of ef alternate between the engines, and
 // medians over the rounds are interpolated at each recall@10. vector.svg draws the curves.
-// usage: [DATA=made,text,large] node bench/vector.mjs     `text` embeds the descriptions of Debian's
+// usage: [DATA=made,text,large] [ENGINES=ours,hnswlib,...] node bench/vector.mjs     `text` embeds the descriptions of Debian's
 // packages (apt-cache dumpavail) by the built-in embedder; `large` is 1,000,000 x 128, ours alone
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -160,7 +160,8 @@ async function measure(which, known) {
   return [title, results]
 }
 
-const wanted = (process.env.DATA ?? 'made,text,large').split(','), all = engines()
+const wanted = (process.env.DATA ?? 'made,text,large').split(','), chosen = process.env.ENGINES?.split(',')
+const all = Object.fromEntries(Object.entries(engines()).filter(([name]) => !chosen || chosen.includes(name)))
 for (const which of wanted) {
   const [title, results] = await measure(which, which === 'large' ? { ours: all.ours } : all)
   if (which === 'made') writeFileSync(quick ? join(build, 'vector.svg') : 'bench/results/vector.svg', svg(title, results))
