@@ -13,6 +13,7 @@
 #include "base/journal.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/option.h"
 #include "base/owned.h"
 #include "base/parallel.h"

@@ -14,8 +14,12 @@
  * Any dimension from 1 to 65,536, any scale, zero vectors and duplicates; finite numbers only.
  *
  * Bytes, little-endian: a record is code_record_size(P) bytes, at a multiple of 64: P/8 bytes of
- * signs (bit i of word i/64 is dimension i), then CodeFactors, then zeros. Fine codes are P/2 bytes
- * (kernels.h, dot_u4). Thread rule: a model is read-only once made; a CodeQuery is one thread's. */
+ * signs (bit i of word i/64 is dimension i), then CodeFactors, then zeros. What a walk costs is the
+ * cache lines of its records, so that factors have the digits that their estimates need and no
+ * more: a record of 384 dimensions is one line. Fine codes are P/2 bytes (of each 64
+ * dimensions byte j holds j in its low half and j + 32 in the high one). Any
+ * bytes are a record: nothing in it is followed. Thread rule: a model is read-only once made; a
+ * CodeQuery is one thread's. */
 #pragma once
 
 #include "base/base.h"
@@ -23,13 +27,15 @@
 #include "vector/kernels.h"
 
 #define CODE_CENTROIDS 16
+#define CODE_FINE_MIDDLE 7.5f /* of the steps 0 to 15 */
 
+/* Each uint16_t is the upper half of a float. */
 typedef struct CodeFactors {
-    float add, scale, error;             /* of the estimate by signs */
-    float fine_add, fine_low, fine_step; /* of the estimate by 4 bits */
-    uint32_t ones;                       /* how many signs are set */
-    uint16_t centroid;                   /* < CODE_CENTROIDS */
-    uint16_t fine_error;                 /* the upper half of a float, rounded up */
+    float add;             /* of the estimate by signs */
+    uint16_t scale, error; /* of the same */
+    int16_t balance;       /* how many more than half of the signs are set */
+    uint16_t fine_add;     /* of the estimate by 4 bits: what it has more than `add` */
+    uint32_t fine_step; /* a float's upper three bytes, then code_fine_error's part, the centroid */
 } CodeFactors;
 
 typedef struct CodeModel {
@@ -74,38 +80,51 @@ void code_rotate(const CodeModel *model, const float *row, float *out);
 void code_encode(const CodeModel *model, float *rotated, uint8_t *record, uint8_t *fine);
 
 /* A query made ready; memory is kept from query to query. */
-typedef struct CodeQuery {
-    float *rotated;   /* padded */
-    int8_t *bytes;    /* padded: rotated / byte_scale */
-    uint64_t *planes; /* QUERY_PLANES of plane_words(padded / 64): (rotated - low) / step */
-    float low, step, sum, byte_scale;
+struct CodeQuery {
+    size_t padded;
+    float *rotated;          /* padded */
+    int8_t *bytes;           /* padded: rotated / byte_scale */
+    uint64_t *planes;        /* QUERY_PLANES of plane_words(padded / 64): (rotated - low) / step */
+    float base, low2, step2; /* twice the sum over ones less that over all: see code_estimate */
+    float sum, byte_scale;
     float dots[CODE_CENTROIDS], far[CODE_CENTROIDS]; /* to each centroid: product, distance */
     float shift;                                     /* similarity less estimate */
-} CodeQuery;
+};
 
 void code_query_open(CodeQuery *query, size_t padded);
 void code_query_close(CodeQuery *query);
 /* `vector` has model->stride floats. */
 void code_query_set(const CodeModel *model, const float *vector, CodeQuery *query);
 
-/* From the query's sum over the record's ones (Kernels.bit_sums). */
-static inline float code_estimate(const CodeQuery *q, const CodeFactors *f, uint32_t ones_sum) {
-    float ones = q->low * (float)f->ones + q->step * (float)ones_sum;
-    return q->dots[f->centroid] + f->add + f->scale * (2 * ones - q->sum);
-}
-/* One standard error of that. */
-static inline float code_error(const CodeQuery *q, const CodeFactors *f) {
-    return f->error * q->far[f->centroid];
-}
-/* From the product with the fine code (Kernels.dot_u4). */
-static inline float code_fine_estimate(const CodeQuery *q, const CodeFactors *f, int32_t product) {
-    return q->dots[f->centroid] + f->fine_add + f->fine_low * q->sum +
-           f->fine_step * q->byte_scale * (float)product;
-}
-static inline float code_fine_error(const CodeQuery *q, const CodeFactors *f) {
+static inline float code_float(uint32_t bits) {
     union {
         uint32_t bits;
         float value;
-    } error = {.bits = (uint32_t)f->fine_error << 16};
-    return error.value * q->far[f->centroid];
+    } of = {.bits = bits};
+    return of.value;
+}
+static inline size_t code_factors_centroid(const CodeFactors *f) {
+    return f->fine_step % CODE_CENTROIDS;
+}
+
+/* From the query's sum over the record's ones. Kernels.sign_estimates does it for many. */
+static inline float code_estimate(const CodeQuery *q, const CodeFactors *f, uint32_t ones_sum) {
+    float signs = q->base + q->low2 * (float)f->balance + q->step2 * (float)ones_sum;
+    return q->dots[code_factors_centroid(f)] + f->add +
+           code_float((uint32_t)f->scale << 16) * signs;
+}
+/* One standard error of that. */
+static inline float code_error(const CodeQuery *q, const CodeFactors *f) {
+    return code_float((uint32_t)f->error << 16) * q->far[code_factors_centroid(f)];
+}
+/* From the product with the fine code. Kernels.fine_estimates does it for many. */
+static inline float code_fine_estimate(const CodeQuery *q, const CodeFactors *f, int32_t product) {
+    float steps = q->byte_scale * (float)product - CODE_FINE_MIDDLE * q->sum;
+    return q->dots[code_factors_centroid(f)] + f->add + code_float((uint32_t)f->fine_add << 16) +
+           code_float(f->fine_step & ~0xffu) * steps;
+}
+/* Some 64ths of the error by signs, rounded up; 0 stands for all of it. */
+static inline float code_fine_error(const CodeQuery *q, const CodeFactors *f) {
+    uint32_t part = f->fine_step >> 4 & 15;
+    return code_error(q, f) * (part ? (float)part / 64 : 1);
 }

@@ -26,33 +26,47 @@ static double estimate_error(const Residual *r, double cosine) {
     return sqrt(r->norm2) * sqrt(MAX(spread, 0)) / sqrt((double)r->n - 1);
 }
 
-static void encode_signs(const Residual *r, uint64_t *words, CodeFactors *f) {
-    double sums[2];
-    kernels()->encode_signs(r->values, r->centroid, r->n, words, sums);
-    for (size_t w = 0; w < r->n / 64; w++) f->ones += (uint32_t)__builtin_popcountll(words[w]);
-    double scale = sums[0] > 0 ? r->norm2 / sums[0] : 0;
-    f->scale = (float)scale;
-    f->add = (float)estimate_add(r, scale, sums[1]);
-    f->error = (float)estimate_error(r, sums[0] / sqrt((double)r->n * MAX(r->norm2, 1e-300)));
-}
-
-/* Rounds up to the upper half of a float. */
-static uint16_t half_above(float value) {
+static uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0xffff) >> 16);
+    return bits;
+}
+/* The upper half of a float, the nearest one and the one above (of what is not negative). */
+static uint16_t half_near(float value) {
+    return (uint16_t)((bits_of(value) + 0x8000) >> 16);
+}
+static uint16_t half_above(float value) {
+    return (uint16_t)((bits_of(value) + 0xffff) >> 16);
 }
 
-static void encode_fine(const Residual *r, uint8_t *fine, CodeFactors *f) {
+/* Returns the standard error. */
+static float encode_signs(const Residual *r, uint64_t *words, CodeFactors *f) {
+    double sums[2];
+    size_t ones = 0;
+    kernels()->encode_signs(r->values, r->centroid, r->n, words, sums);
+    for (size_t w = 0; w < r->n / 64; w++) ones += (size_t)__builtin_popcountll(words[w]);
+    f->balance = (int16_t)MIN((int)ones - (int)(r->n / 2), INT16_MAX);
+    f->scale = half_near(sums[0] > 0 ? (float)(r->norm2 / sums[0]) : 0);
+    f->add = (float)estimate_add(r, code_float((uint32_t)f->scale << 16), sums[1]);
+    return (float)estimate_error(r, sums[0] / sqrt((double)r->n * MAX(r->norm2, 1e-300)));
+}
+
+/* Returns the standard error. */
+static float encode_fine(const Residual *r, uint8_t *fine, CodeFactors *f) {
     float step = 2 * FINE_REACH / 15 * (float)sqrt(r->norm2 / (double)r->n);
     double sums[3];
     kernels()->encode_fine(r->values, r->centroid, r->n, step, fine, sums);
     double g = sums[0] > 0 ? r->norm2 / sums[0] : 0;
     double cosine = sums[0] > 0 ? sums[0] / sqrt(sums[1] * r->norm2) : 0;
-    f->fine_step = (float)g * step;
-    f->fine_low = f->fine_step * -7.5f;
-    f->fine_add = (float)estimate_add(r, g, sums[2]);
-    f->fine_error = half_above((float)estimate_error(r, cosine));
+    f->fine_step = bits_of((float)g * step) & ~0xffu;
+    f->fine_add = half_near((float)estimate_add(r, g, sums[2]) - f->add);
+    return (float)estimate_error(r, cosine);
+}
+
+static void encode_errors(float by_signs, float by_fine, CodeFactors *f) {
+    f->error = half_above(MAX(by_signs, by_fine));
+    float part = ceilf(64 * by_fine / MAX(code_float((uint32_t)f->error << 16), 1e-30f));
+    f->fine_step |= part < 16 ? MAX((uint32_t)part, 1u) << 4 : 0;
 }
 
 /* With y the row and z the query less the mean m: -|x - q|^2/2 is <y, z> - |y|^2/2 and <x, q> is
@@ -65,7 +79,7 @@ static double bias_of(const CodeModel *m, const float *rotated) {
 void code_encode(const CodeModel *model, float *rotated, uint8_t *record, uint8_t *fine) {
     size_t n = model->padded, centroid = code_centroid(model, rotated);
     const float *c = model->values + (1 + centroid) * n;
-    CodeFactors factors = {.centroid = (uint16_t)centroid};
+    CodeFactors factors = {0};
     double sums[2], bias = bias_of(model, rotated);
     kernels()->residual(rotated, c, n, sums);
     Residual r = {.values = rotated,
@@ -75,7 +89,8 @@ void code_encode(const CodeModel *model, float *rotated, uint8_t *record, uint8_
                   .to_centroid = sums[1],
                   .bias = bias};
     memset(record, 0, code_record_size(n));
-    encode_signs(&r, (uint64_t *)record, &factors);
-    encode_fine(&r, fine, &factors);
+    float by_signs = encode_signs(&r, (uint64_t *)record, &factors);
+    encode_errors(by_signs, encode_fine(&r, fine, &factors), &factors);
+    factors.fine_step |= (uint32_t)centroid;
     memcpy(record + n / 8, &factors, sizeof factors);
 }

@@ -13,20 +13,14 @@
 #define CENTROID_ROWS 2048 /* sampled for the centroids */
 #define CENTROID_STEPS 6
 
-static void *aligned(size_t size) {
-    void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
-    if (!memory) abort();
-    return memory;
-}
-
 static void model_init(CodeModel *m, const Vectors *like, uint64_t seed) {
     size_t padded = code_padded(like->dimensions), signs = CODE_ROUNDS * padded / 32;
     *m =
         (CodeModel){.dimensions = like->dimensions, .padded = padded, .seed = seed, .l2 = like->l2};
-    m->values = aligned(code_model_len(padded) * sizeof *m->values);
-    m->mean = aligned(padded * sizeof *m->mean);
-    m->halves = aligned(CODE_CENTROIDS * sizeof *m->halves);
-    m->signs = aligned(signs * sizeof *m->signs);
+    m->values = memory_aligned(code_model_len(padded) * sizeof *m->values);
+    m->mean = memory_aligned(padded * sizeof *m->mean);
+    m->halves = memory_aligned(CODE_CENTROIDS * sizeof *m->halves);
+    m->signs = memory_aligned(signs * sizeof *m->signs);
     for (size_t i = 0; i < signs; i++) m->signs[i] = (uint32_t)hash_mix(seed + i);
 }
 
@@ -102,8 +96,8 @@ static void lloyd(CodeModel *m, const float *sample, size_t count, float *sums) 
 
 static void learn_centroids(CodeModel *m, const Vectors *vectors) {
     size_t wanted = MIN(vectors->count, CENTROID_ROWS), padded = m->padded;
-    float *sample = aligned(wanted * padded * sizeof *sample);
-    float *sums = aligned(CODE_CENTROIDS * padded * sizeof *sums);
+    float *sample = memory_aligned(wanted * padded * sizeof *sample);
+    float *sums = memory_aligned(CODE_CENTROIDS * padded * sizeof *sums);
     for (size_t i = 0; i < wanted; i++)
         code_rotate(m, vectors_row(vectors, sampled(i, wanted, vectors->count)),
                     sample + i * padded);

@@ -6,17 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *aligned(size_t size) {
-    void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
-    if (!memory) abort();
-    return memory;
-}
-
 void code_query_open(CodeQuery *query, size_t padded) {
     size_t words = QUERY_PLANES * plane_words(padded / 64);
-    *query = (CodeQuery){.rotated = aligned(padded * sizeof(float)),
-                         .bytes = aligned(padded),
-                         .planes = aligned(words * sizeof(uint64_t))};
+    *query = (CodeQuery){.padded = padded,
+                         .rotated = memory_aligned(padded * sizeof(float)),
+                         .bytes = memory_aligned(padded),
+                         .planes = memory_aligned(words * sizeof(uint64_t))};
     memset(query->planes, 0, words * sizeof(uint64_t));
 }
 
@@ -46,9 +41,10 @@ void code_query_set(const CodeModel *model, const float *vector, CodeQuery *quer
     float range[3];
     code_rotate(model, vector, query->rotated);
     kernels()->query_planes(query->rotated, n, query->planes, range);
-    query->low = range[0];
-    query->step = range[1];
+    query->low2 = 2 * range[0];
+    query->step2 = 2 * range[1];
     query->sum = range[2];
+    query->base = range[0] * (float)n - query->sum; /* as if half of the signs were set */
     query->byte_scale = kernels()->narrow(query->rotated, n, 127, query->bytes);
     set_centroids(model, query);
 }

@@ -14,7 +14,7 @@ typedef struct Spot {
     uint32_t node;
 } Spot;
 
-/* The best `cap` spots, best first. */
+/* The best `cap` spots, best first. No score is NaN. */
 typedef struct Beam {
     Spot *spots;
     size_t count, cap, room;
@@ -33,14 +33,30 @@ static inline size_t beam_place(const Beam *beam, float score) {
     return (size_t)(from - beam->spots) + (len == 1 && from->score >= score);
 }
 
-/* Puts a spot where it belongs; returns its place, or cap when it is no better than a full beam. */
-static inline size_t beam_add(Beam *beam, Spot spot) {
-    if (spot.score <= beam_worst(beam)) return beam->cap;
-    size_t at = beam_place(beam, spot.score), last = MIN(beam->count, beam->cap - 1);
-    memmove(beam->spots + at + 1, beam->spots + at, (last - at) * sizeof spot);
-    beam->spots[at] = spot;
-    beam->count = last + 1;
-    return at;
+/* Puts a spot into a short list, best first, if it is better than `worst`. */
+static inline void spots_add(Spot *spots, size_t *count, Spot spot, float worst) {
+    size_t at = *count;
+    if (!(spot.score > worst)) return;
+    for (; at > 0 && spots[at - 1].score < spot.score; at--) spots[at] = spots[at - 1];
+    spots[at] = spot;
+    ++*count;
+}
+
+/* Puts spots, the best first, where they belong. Places are looked for before anything moves, which
+ * lets the CPU look for several at once; then each part of the beam moves once. Returns the place
+ * of the best; cap: it is no better than a full beam. */
+static inline size_t beam_add(Beam *beam, const Spot *spots, size_t count) {
+    size_t places[BATCH], end = beam->count;
+    for (size_t i = 0; i < count; i++) places[i] = beam_place(beam, spots[i].score);
+    for (size_t i = count; i-- > 0; end = places[i]) {
+        Spot *at = beam->spots + places[i];
+        size_t room = beam->cap - MIN(places[i] + i, beam->cap);
+        if (room == 0) continue;
+        memmove(at + i + 1, at, MIN(end - places[i], room - 1) * sizeof *at);
+        at[i] = spots[i];
+    }
+    beam->count = MIN(beam->count + count, beam->cap);
+    return end;
 }
 
 struct GraphScratch {
@@ -49,7 +65,6 @@ struct GraphScratch {
     uint32_t *touched; /* nodes whose bit is set, so that clearing costs what the walk cost */
     size_t touched_count, touched_cap;
     CodeQuery query;
-    size_t padded;
     Beam beam;  /* where to walk on from */
     Beam found; /* what may be answered, where that is not the beam */
 };

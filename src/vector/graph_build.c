@@ -19,12 +19,6 @@ void builder_progress(Builder *b, double before, double share, size_t rows) {
                          MIN(before + share * (double)done / (double)b->count, 1));
 }
 
-static void *room(size_t count, size_t size) {
-    void *memory = aligned_alloc(64, (MAX(count * size, 1) + 63) / 64 * 64);
-    if (!memory) abort();
-    return memory;
-}
-
 /* 200, the default, means four leaves of about 1,000 rows. */
 static size_t fan_out_of(int ef_construction) {
     return (size_t)MIN(MAX(ef_construction / 50, 2), 16);
@@ -46,14 +40,14 @@ static void builder_open(Builder *b, const GraphBuild *build, GraphParts *parts)
                    .fan_out = fan_out_of(build->ef_construction),
                    .leaf_rows = leaf_rows_of(build->ef_construction),
                    .near_len = near_len_of(build->m),
-                   .codes = room(count, padded),
-                   .scales = room(count, sizeof(float)),
-                   .halves = room(count, sizeof(float))};
+                   .codes = memory_aligned(count * padded),
+                   .scales = memory_aligned(count * sizeof(float)),
+                   .halves = memory_aligned(count * sizeof(float))};
     parts->count = count;
     parts->degree = b->degree;
-    parts->records = room(count, code_record_size(padded));
-    parts->fine = room(count, code_fine_size(padded));
-    parts->rows = room(count, sizeof(uint32_t));
+    parts->records = memory_aligned(count * code_record_size(padded));
+    parts->fine = memory_aligned(count * code_fine_size(padded));
+    parts->rows = memory_aligned(count * sizeof(uint32_t));
 }
 
 static void builder_close(Builder *b) {
@@ -90,7 +84,7 @@ static void order_rows(Builder *b) {
 
 /* Moves what is kept by row, `size` bytes each, to its node. */
 static uint8_t *put_in_order(const uint32_t *rows, size_t count, uint8_t *by_row, size_t size) {
-    uint8_t *by_node = room(count, size);
+    uint8_t *by_node = memory_aligned(count * size);
     for (size_t node = 0; node < count; node++)
         memcpy(by_node + node * size, by_row + rows[node] * size, size);
     free(by_row);
@@ -99,7 +93,7 @@ static uint8_t *put_in_order(const uint32_t *rows, size_t count, uint8_t *by_row
 
 static void order_parts(Builder *b, uint32_t *links) {
     GraphParts *parts = b->parts;
-    uint32_t *node_of = room(b->count, sizeof *node_of);
+    uint32_t *node_of = memory_aligned(b->count * sizeof *node_of);
     for (size_t node = 0; node < b->count; node++) node_of[parts->rows[node]] = (uint32_t)node;
     for (size_t i = 0; i < b->count * b->degree; i++)
         if (links[i] != GRAPH_NONE) links[i] = node_of[links[i]];
@@ -120,7 +114,7 @@ static bool build_steps(Builder *b) {
     atomic_store(&b->done, 0);
     if (builder_cancelled(b)) return false;
     order_rows(b);
-    uint32_t *links = room(b->count, b->degree * sizeof *links);
+    uint32_t *links = memory_aligned(b->count * b->degree * sizeof *links);
     builder_link(b, links);
     if (builder_cancelled(b)) {
         free(links);

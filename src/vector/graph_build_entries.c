@@ -64,7 +64,7 @@ static const uint8_t *record_of(const Builder *b, uint32_t node) {
 }
 
 static size_t centroid_of(const Builder *b, uint32_t node) {
-    return code_factors(record_of(b, node), b->padded)->centroid;
+    return code_factors_centroid(code_factors(record_of(b, node), b->padded));
 }
 
 /* By centroid, by counting sort: a search passes over those of the nearest centroids alone. */

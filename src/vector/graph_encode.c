@@ -20,8 +20,7 @@ static void encode_row(Builder *b, size_t row, float *rotated) {
 
 static void encode_range(void *context, size_t from, size_t to) {
     Builder *b = context;
-    float *rotated = aligned_alloc(64, b->padded * sizeof *rotated);
-    if (!rotated) abort();
+    float *rotated = memory_aligned(b->padded * sizeof *rotated);
     for (size_t row = from; row < to && !builder_cancelled(b); row++) encode_row(b, row, rotated);
     free(rotated);
     builder_progress(b, 0, 0.1, to - from);

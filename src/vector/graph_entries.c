@@ -7,7 +7,8 @@
 static size_t centroid_of(const Graph *graph, uint32_t node) {
     size_t padded = graph->model->padded;
     if (node >= graph->vectors.count) return CODE_CENTROIDS;
-    return code_factors(graph->records + node * code_record_size(padded), padded)->centroid;
+    return code_factors_centroid(
+        code_factors(graph->records + node * code_record_size(padded), padded));
 }
 
 void graph_group_entries(Graph *graph) {
@@ -21,18 +22,15 @@ void graph_group_entries(Graph *graph) {
 
 static void score_some(const Graph *graph, const GraphScratch *s, size_t from, size_t to,
                        Beam *best) {
-    size_t record_size = code_record_size(s->padded), count = 0;
-    uint32_t nodes[BATCH], sums[BATCH];
+    size_t count = 0;
+    uint32_t nodes[BATCH];
+    float scores[BATCH];
     for (; from < to; from++)
         if (graph->entries[from] < graph->vectors.count) nodes[count++] = graph->entries[from];
     if (count == 0) return;
-    kernels()->bit_sums(graph->records, record_size, nodes, count, s->query.planes, s->padded / 64,
-                        sums);
-    for (size_t i = 0; i < count; i++) {
-        CodeFactors f = *code_factors(graph->records + nodes[i] * record_size, s->padded);
-        f.centroid %= CODE_CENTROIDS; /* the file may say anything */
-        beam_add(best, (Spot){code_estimate(&s->query, &f, sums[i]), nodes[i]});
-    }
+    kernels()->sign_estimates(&s->query, graph->records, nodes, count, 0, scores);
+    for (size_t i = 0; i < count; i++)
+        if (scores[i] > beam_worst(best)) beam_add(best, &(Spot){scores[i], nodes[i]}, 1);
 }
 
 static void score_entries(const Graph *graph, const GraphScratch *s, size_t from, size_t to,
@@ -50,7 +48,7 @@ static size_t nearest_centroid(const CodeQuery *query, const bool *done) {
 }
 
 size_t graph_starts(const Graph *graph, const GraphScratch *s, uint32_t starts[STARTS]) {
-    Spot spots[STARTS + 1];
+    Spot spots[STARTS];
     Beam best = {.spots = spots, .cap = STARTS};
     bool done[CODE_CENTROIDS] = {0};
     size_t scored = 0, grouped = graph->groups[CODE_CENTROIDS];

@@ -32,19 +32,13 @@ static size_t round_up(size_t value, size_t step) {
     return (value + step - 1) / step * step;
 }
 
-static void *aligned(size_t size) {
-    void *memory = aligned_alloc(64, round_up(MAX(size, 1), 64));
-    if (!memory) abort();
-    return memory;
-}
-
 static void panels_open(Panels *p, size_t room, size_t padded) {
     *p = (Panels){.padded = padded, .columns = kernels()->tile_columns};
     room = round_up(room, p->columns);
-    p->codes = aligned(room * padded);
-    p->offset = aligned(room * sizeof *p->offset);
-    p->scale = aligned(room * sizeof *p->scale);
-    p->half = aligned(room * sizeof *p->half);
+    p->codes = memory_aligned(room * padded);
+    p->offset = memory_aligned(room * sizeof *p->offset);
+    p->scale = memory_aligned(room * sizeof *p->scale);
+    p->half = memory_aligned(room * sizeof *p->half);
 }
 
 static void panels_close(Panels *p) {
@@ -99,9 +93,9 @@ static void lists_open(Lists *lists, size_t count, size_t keep) {
     count = round_up(count, TILE_COLUMNS_MAX);
     *lists = (Lists){.keep = keep,
                      .room = room,
-                     .values = aligned(count * room * sizeof *lists->values),
-                     .rows = aligned(count * room * sizeof *lists->rows),
-                     .thresholds = aligned(count * sizeof *lists->thresholds)};
+                     .values = memory_aligned(count * room * sizeof *lists->values),
+                     .rows = memory_aligned(count * room * sizeof *lists->rows),
+                     .thresholds = memory_aligned(count * sizeof *lists->thresholds)};
 }
 
 static void lists_close(Lists *lists) {
@@ -145,7 +139,7 @@ typedef struct Block {
 } Block;
 
 static Block block_open(const Builder *b, Lists *lists) {
-    return (Block){.builder = b, .lists = lists, .codes = aligned(BLOCK_ROWS * b->padded)};
+    return (Block){.builder = b, .lists = lists, .codes = memory_aligned(BLOCK_ROWS * b->padded)};
 }
 
 static void block_fill(Block *block) {

@@ -35,10 +35,9 @@ static void prefetch_vector(const Graph *graph, uint32_t node) {
 
 static bool can_win(const Graph *graph, const CodeQuery *query, Spot spot, float worst) {
     size_t padded = graph->model->padded;
-    CodeFactors f = *code_factors(
+    const CodeFactors *f = code_factors(
         graph->records + (spot.node & ~SPOT_EXPANDED) * code_record_size(padded), padded);
-    f.centroid %= CODE_CENTROIDS; /* the file may say anything */
-    return spot.score + query->shift + ERRORS * code_fine_error(query, &f) > worst;
+    return spot.score + query->shift + ERRORS * code_fine_error(query, f) > worst;
 }
 
 size_t graph_rerank(const Graph *graph, const float *vector, const CodeQuery *query,
@@ -88,8 +87,8 @@ void graph_scratch_close(GraphScratch **scratch) {
 void beam_set(Beam *beam, size_t cap) {
     beam->count = 0;
     beam->cap = cap;
-    if (beam->room > cap) return;
-    beam->room = cap + 1;
+    if (beam->room >= cap) return;
+    beam->room = cap;
     beam->spots = realloc(beam->spots, beam->room * sizeof *beam->spots);
     if (!beam->spots) abort();
 }
@@ -108,10 +107,9 @@ static void seen_clear(GraphScratch *s, size_t nodes) {
 void scratch_set(GraphScratch *scratch, const Graph *graph, const float *vector) {
     size_t padded = graph->model->padded;
     seen_clear(scratch, graph->vectors.count);
-    if (padded != scratch->padded) {
+    if (padded != scratch->query.padded) {
         code_query_close(&scratch->query);
         code_query_open(&scratch->query, padded);
-        scratch->padded = padded;
     }
     code_query_set(graph->model, vector, &scratch->query);
 }

@@ -67,88 +67,98 @@ static bool may_answer(const Walk *w, uint32_t node) {
     return row < w->graph->vectors.count && rowset_has(w->allowed, row);
 }
 
-/* Scores by signs; nodes[] keeps those that may beat `worst`, most[] what each may score. Returns
- * how many. What is kept follows no pattern: a branch on it would cost more than the score. */
-static size_t sift(const Walk *w, uint32_t *nodes, size_t count, float worst, float *most) {
-    const GraphScratch *s = w->scratch;
-    size_t padded = s->padded, kept = 0;
-    uint32_t sums[BATCH];
-    kernels()->bit_sums(w->graph->records, w->record_size, nodes, count, s->query.planes,
-                        padded / 64, sums);
-    for (size_t i = 0; i < count; i++) {
-        CodeFactors f = *code_factors(record_of(w, nodes[i]), padded);
-        f.centroid %= CODE_CENTROIDS; /* the file may say anything */
-        most[kept] = code_estimate(&s->query, &f, sums[i]) + SIGMA * code_error(&s->query, &f);
-        nodes[kept] = nodes[i];
-        kept += most[kept] > worst;
-    }
-    for (size_t i = 0; i < kept; i++)
-        prefetch(w->graph->fine + nodes[i] * w->fine_size, w->fine_size);
-    return kept;
-}
-
-static float fine_score(const Walk *w, uint32_t node) {
-    const GraphScratch *s = w->scratch;
-    CodeFactors f = *code_factors(record_of(w, node), s->padded);
-    f.centroid %= CODE_CENTROIDS;
-    int32_t product =
-        kernels()->dot_u4(w->graph->fine + node * w->fine_size, s->query.bytes, s->padded);
-    return code_fine_estimate(&s->query, &f, product);
-}
-
 /* What a node must beat to be of use. */
 static float walk_worst(const Walk *w) {
     float worst = beam_worst(&w->scratch->beam);
     return w->allowed ? MIN(worst, beam_worst(&w->scratch->found)) : worst;
 }
 
-/* Scores nodes and puts them where they belong. */
-static void walk_visit(Walk *w, uint32_t *nodes, size_t count) {
-    GraphScratch *s = w->scratch;
+/* Nodes that passed the sift; their fine codes are on the way. */
+typedef struct Sifted {
+    uint32_t nodes[BATCH];
+    size_t count;
+} Sifted;
+
+/* Scores by signs; out gets those of the nodes that may beat the worst. What these are follows no
+ * pattern: a branch on it would cost more than the score. */
+static void sift(const Walk *w, const uint32_t *nodes, size_t count, float worst, Sifted *out) {
+    size_t kept = 0;
     float most[BATCH];
-    count = sift(w, nodes, count, walk_worst(w), most);
+    kernels()->sign_estimates(&w->scratch->query, w->graph->records, nodes, count, SIGMA, most);
     for (size_t i = 0; i < count; i++) {
-        if (most[i] <= walk_worst(w)) continue; /* which has risen since */
-        Spot spot = {fine_score(w, nodes[i]), nodes[i]};
-        size_t at = beam_add(&s->beam, spot);
-        if (at < s->beam.cap) {
-            w->next = MIN(w->next, at);
-            prefetch(w->graph->links + nodes[i] * w->graph->degree,
-                     w->graph->degree * sizeof(uint32_t));
-        }
-        if (w->allowed && may_answer(w, nodes[i])) beam_add(&s->found, spot);
+        out->nodes[kept] = nodes[i];
+        kept += most[i] > worst;
     }
+    for (size_t i = 0; i < kept; i++)
+        prefetch(w->graph->fine + out->nodes[i] * w->fine_size, w->fine_size);
+    out->count = kept;
 }
 
-/* Asks for the codes of what the next node to expand links to. */
-static void look_ahead(const Walk *w) {
+static void fine_scores(const Walk *w, const Sifted *sifted, float *scores) {
+    kernels()->fine_estimates(&w->scratch->query, w->graph->records, w->graph->fine, sifted->nodes,
+                              sifted->count, scores);
+}
+
+/* Finds the best node not yet expanded, and asks for its links. */
+static void walk_choose(Walk *w) {
     const Beam *beam = &w->scratch->beam;
-    size_t next = w->next;
-    while (next < beam->count && beam->spots[next].node & SPOT_EXPANDED) next++;
-    if (next == beam->count) return;
-    const uint32_t *links = w->graph->links + beam->spots[next].node * w->graph->degree;
-    for (size_t i = 0; i < w->graph->degree && links[i] < w->graph->vectors.count; i++)
-        prefetch(record_of(w, links[i]), w->record_size);
+    while (w->next < beam->count && beam->spots[w->next].node & SPOT_EXPANDED) w->next++;
+    if (w->next < beam->count)
+        prefetch(w->graph->links + beam->spots[w->next].node * w->graph->degree,
+                 w->graph->degree * sizeof(uint32_t));
 }
 
-static void walk_visit_unseen(Walk *w, const uint32_t *nodes, size_t count) {
-    uint32_t fresh[BATCH];
+/* Puts nodes where they belong. */
+static void walk_score(Walk *w, const Sifted *sifted) {
+    GraphScratch *s = w->scratch;
+    Spot spots[BATCH], answers[BATCH];
+    float worst = beam_worst(&s->beam), worst_answer = beam_worst(&s->found);
+    float scores[BATCH];
+    size_t count = 0, answer_count = 0;
+    fine_scores(w, sifted, scores);
+    for (size_t i = 0; i < sifted->count; i++) {
+        uint32_t node = sifted->nodes[i];
+        Spot spot = {scores[i], node};
+        spots_add(spots, &count, spot, worst);
+        if (w->allowed && may_answer(w, node))
+            spots_add(answers, &answer_count, spot, worst_answer);
+    }
+    size_t best = beam_add(&s->beam, spots, count);
+    w->next = MIN(w->next, best);
+    walk_choose(w);
+    beam_add(&s->found, answers, answer_count);
+}
+
+/* The unseen ones among nodes; asks for their records. */
+static size_t walk_see(const Walk *w, const uint32_t *nodes, size_t count, uint32_t *fresh) {
     count = see_all(w, nodes, count, fresh);
     for (size_t i = 0; i < count; i++) prefetch(record_of(w, fresh[i]), w->record_size);
-    look_ahead(w);
-    walk_visit(w, fresh, count);
+    return count;
 }
 
-static void walk_on(Walk *w) {
-    Beam *beam = &w->scratch->beam;
-    for (w->next = 0; w->next < beam->count;) {
-        uint32_t node = beam->spots[w->next].node;
-        if (!(node & SPOT_EXPANDED)) {
-            beam->spots[w->next].node |= SPOT_EXPANDED;
-            walk_visit_unseen(w, w->graph->links + node * w->graph->degree, w->graph->degree);
-        } else {
-            w->next++;
-        }
+/* Sees what the best node not yet expanded links to. False: all are expanded. */
+static bool walk_expand(Walk *w, uint32_t *fresh, size_t *count) {
+    const Beam *beam = &w->scratch->beam;
+    *count = 0;
+    if (w->next == beam->count) return false;
+    const uint32_t *links = w->graph->links + beam->spots[w->next].node * w->graph->degree;
+    beam->spots[w->next].node |= SPOT_EXPANDED;
+    *count = walk_see(w, links, w->graph->degree, fresh);
+    walk_choose(w);
+    return true;
+}
+
+/* The next node is chosen while codes of what the last one led to are still on the way: waiting for
+ * these would cost more than an expansion out of order now and then. */
+static void walk_on(Walk *w, const uint32_t *nodes, size_t count) {
+    uint32_t fresh[BATCH];
+    Sifted sifted = {.count = 0};
+    bool more = true;
+    count = walk_see(w, nodes, count, fresh);
+    while (more) {
+        sift(w, fresh, count, walk_worst(w), &sifted);
+        more = walk_expand(w, fresh, &count) || sifted.count > 0;
+        walk_score(w, &sifted);
     }
 }
 
@@ -156,27 +166,31 @@ static void walk_on(Walk *w) {
 static void walk(Walk *w) {
     const Graph *graph = w->graph;
     uint32_t starts[STARTS];
-    walk_visit_unseen(w, starts, graph_starts(graph, w->scratch, starts));
-    walk_on(w);
+    walk_on(w, starts, graph_starts(graph, w->scratch, starts));
     if (w->scratch->beam.count == w->scratch->beam.cap) return;
     for (size_t at = 0; at < graph->entry_count; at += BATCH)
-        walk_visit_unseen(w, graph->entries + at, MIN(BATCH, graph->entry_count - at));
-    walk_on(w);
+        walk_on(w, graph->entries + at, MIN(BATCH, graph->entry_count - at));
 }
 
 /* Every allowed node, in the order of memory. */
 static void pass_over(Walk *w) {
     GraphScratch *s = w->scratch;
     uint32_t nodes[64];
-    float most[64];
+    Spot spots[64];
+    float scores[64];
+    Sifted sifted;
     s->found.count = 0;
     for (size_t from = 0; from < w->graph->vectors.count; from += 64) {
         size_t to = MIN(from + 64, w->graph->vectors.count), count = 0;
+        float worst = beam_worst(&s->found);
         for (size_t node = from; node < to; node++)
             if (may_answer(w, (uint32_t)node)) nodes[count++] = (uint32_t)node;
-        count = sift(w, nodes, count, beam_worst(&s->found), most);
-        for (size_t i = 0; i < count; i++)
-            beam_add(&s->found, (Spot){fine_score(w, nodes[i]), nodes[i]});
+        sift(w, nodes, count, worst, &sifted);
+        fine_scores(w, &sifted, scores);
+        count = 0;
+        for (size_t i = 0; i < sifted.count; i++)
+            spots_add(spots, &count, (Spot){scores[i], sifted.nodes[i]}, worst);
+        beam_add(&s->found, spots, count);
     }
 }
 

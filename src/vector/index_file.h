@@ -5,10 +5,9 @@
  *     4096    ...   sections, each at a multiple of 64, in the order of IndexSection
  *
  * A file is written once and never changed; another version is refused by number (version 1 had no
- * codes). Every section's
- * CRC32C is in the header; index_file_verify reads them all. What is followed from the file (links,
- * rows, centroids' numbers, text offsets) is checked as it is followed. Thread rule: a mapped file
- * is read-only. */
+ * codes, version 2 wider records). Every section's CRC32C is in the header; index_file_verify reads
+ * them all. What is followed from the file (links, rows, centroids' numbers, text offsets) is
+ * checked as it is followed. Thread rule: a mapped file is read-only. */
 #pragma once
 
 #include "vector/graph.h"
@@ -16,7 +15,7 @@
 
 #include <limits.h>
 
-#define INDEX_FILE_VERSION 2
+#define INDEX_FILE_VERSION 3
 
 typedef enum IndexSection {
     SECTION_VECTORS, /* count rows of stride floats */

@@ -24,6 +24,8 @@ typedef struct TileRow {
     float row_scale, row_half, threshold;
 } TileRow;
 
+typedef struct CodeQuery CodeQuery;
+
 typedef struct Kernels {
     const char *name;
     size_t tile_rows, tile_columns;
@@ -38,13 +40,12 @@ typedef struct Kernels {
      * n; all within +-I8_MAX. */
     void (*dots_i8)(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
                     size_t count, int32_t *dots);
-    /* 4-bit codes: of each 64 dimensions, byte j holds j in its low half and j + 32 in the high. */
-    int32_t (*dot_u4)(const uint8_t *code, const int8_t *query, size_t n);
-    /* 1-bit codes at records + rows[i] * stride: sums[i] is the sum of the query's 4-bit numbers
-     * where the code's bit is set. Plane p is at planes + p * plane_words(words). Records are read
-     * up to the next multiple of 64 bytes. */
-    void (*bit_sums)(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
-                     const uint64_t *planes, size_t words, uint32_t *sums);
+    /* out[i] is the similarity of rows[i] to the query, less the query's shift (codes.h): by its
+     * signs, and so many standard errors more; by its fine code. */
+    void (*sign_estimates)(const CodeQuery *query, const uint8_t *records, const uint32_t *rows,
+                           size_t count, float errors, float *out);
+    void (*fine_estimates)(const CodeQuery *query, const uint8_t *records, const uint8_t *fine,
+                           const uint32_t *rows, size_t count, float *out);
     /* tile_rows x tile_columns dot products, row by row: rows of a have n numbers offset by
      * I8_OFFSET, at a + i * n; panel holds tile_columns columns, 4 numbers of each at a time. */
     void (*tile)(const uint8_t *a, const int8_t *panel, size_t n, int32_t *out);

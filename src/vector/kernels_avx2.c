@@ -1,7 +1,7 @@
 /* AVX2, FMA, POPCNT and F16C: products of bytes by vpmaddubsw, which adds pairs in 16 bits; codes
  * are narrow enough (kernels.h) that a few of those sums fit before they are widened. */
 #ifdef __x86_64__
-#include "vector/kernels.h"
+#include "vector/codes.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -76,7 +76,7 @@ static int32_t dot_u4(const uint8_t *code, const int8_t *query, size_t n) {
     return sum_i32(sum);
 }
 
-#define BIT_SUMS
+#define BIT_SUM
 /* How many bits are set in each byte, by a table of half bytes. */
 static inline __m256i bit_counts(__m256i x) {
     const __m256i low = _mm256_set1_epi8(15);
@@ -95,9 +95,9 @@ static inline __m256i two_planes(__m256i code, const uint64_t *a, const uint64_t
 }
 
 #define BYTE_SUMS 8 /* of those fit a byte */
-static inline uint32_t bit_sum(const uint8_t *code, const uint64_t *planes, size_t step,
-                               size_t words) {
+static inline uint32_t bit_sum(const uint8_t *code, const uint64_t *planes, size_t words) {
     const __m256i zero = _mm256_setzero_si256();
+    size_t step = plane_words(words);
     __m256i sum = zero;
     for (size_t w = 0; w < words;) {
         __m256i low = zero, high = zero;
@@ -111,12 +111,6 @@ static inline uint32_t bit_sum(const uint8_t *code, const uint64_t *planes, size
         sum = _mm256_add_epi64(sum, _mm256_slli_epi64(_mm256_sad_epu8(high, zero), 2));
     }
     return (uint32_t)sum_i32(sum);
-}
-
-static void bit_sums(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
-                     const uint64_t *planes, size_t words, uint32_t *sums) {
-    for (size_t i = 0; i < count; i++)
-        sums[i] = bit_sum(records + rows[i] * stride, planes, plane_words(words), words);
 }
 
 #define TILE

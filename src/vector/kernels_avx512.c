@@ -1,6 +1,6 @@
 /* AVX-512 with VNNI (products of bytes summed in 32 bits by one instruction) and VPOPCNTDQ. */
 #ifdef __x86_64__
-#include "vector/kernels.h"
+#include "vector/codes.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -60,6 +60,12 @@ static inline __m128i four_parts(__m512i x) {
     return _mm_add_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
 }
 
+/* The sum of each. */
+static inline __m128i add_four(const __m512i sums[4]) {
+    __m128i two = _mm_hadd_epi32(four_parts(sums[0]), four_parts(sums[1]));
+    return _mm_hadd_epi32(two, _mm_hadd_epi32(four_parts(sums[2]), four_parts(sums[3])));
+}
+
 static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32_t *rows,
                     size_t count, int32_t *dots) {
     size_t i = 0;
@@ -71,9 +77,7 @@ static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32
             for (size_t j = 0; j < 4; j++)
                 sums[j] = add_products(sums[j], x, codes + rows[i + j] * n + k);
         }
-        __m128i two = _mm_hadd_epi32(four_parts(sums[0]), four_parts(sums[1]));
-        __m128i others = _mm_hadd_epi32(four_parts(sums[2]), four_parts(sums[3]));
-        _mm_storeu_si128((void *)(dots + i), _mm_hadd_epi32(two, others));
+        _mm_storeu_si128((void *)(dots + i), add_four(sums));
     }
     for (; i < count; i++) {
         __m512i sum = _mm512_setzero_si512();
@@ -83,35 +87,8 @@ static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32
     }
 }
 
-#define DOT_U4
-static inline __m512i two_halves(const int8_t *low, const int8_t *high) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)low)),
-                              _mm256_loadu_si256((const void *)high), 1);
-}
-
-static int32_t dot_u4(const uint8_t *code, const int8_t *query, size_t n) {
-    const __m512i low = _mm512_set1_epi8(15);
-    __m512i s = _mm512_setzero_si512(), t = s;
-    size_t i = 0;
-    for (; i + 128 <= n; i += 128) {
-        const int8_t *q = query + i;
-        __m512i x = load(code + i / 2);
-        s = _mm512_dpbusd_epi32(s, _mm512_and_si512(x, low), two_halves(q, q + 64));
-        t = _mm512_dpbusd_epi32(t, _mm512_and_si512(_mm512_srli_epi16(x, 4), low),
-                                two_halves(q + 32, q + 96));
-    }
-    if (i < n) { /* 64 dimensions are left: the low halves of 32 bytes, then the high ones */
-        __m256i x = _mm256_loadu_si256((const void *)(code + i / 2));
-        __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15));
-        __m512i both = _mm512_inserti64x4(
-            _mm512_castsi256_si512(_mm256_and_si256(x, _mm256_set1_epi8(15))), high, 1);
-        s = _mm512_dpbusd_epi32(s, both, load(query + i));
-    }
-    return _mm512_reduce_add_epi32(_mm512_add_epi32(s, t));
-}
-
-#define BIT_SUMS
-/* Eight 64-bit sums of one code, still to be added up. */
+#define ESTIMATES
+/* Eight 64-bit sums over the ones of one code, still to be added up. */
 static inline __m512i bit_parts(const uint8_t *code, const uint64_t *planes, size_t step) {
     __m512i sums[QUERY_PLANES] = {0};
     for (size_t w = 0; w < step; w += 8) {
@@ -134,25 +111,126 @@ static inline __m512i add_lanes(__m512i a, __m512i b) {
     return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
 
-/* Adds up eight vectors of eight at once, by a tree of shuffles. */
-static inline void add_eight(const __m512i parts[8], uint32_t sums[8]) {
+/* The sums of eight vectors of eight, by a tree of shuffles. */
+static inline __m512 add_eight(const __m512i parts[8]) {
     __m512i a = add_lanes(add_neighbours(parts[0], parts[1]), add_neighbours(parts[2], parts[3]));
     __m512i b = add_lanes(add_neighbours(parts[4], parts[5]), add_neighbours(parts[6], parts[7]));
-    _mm256_storeu_si256((void *)sums, _mm512_cvtepi64_epi32(add_lanes(a, b)));
+    __m256i sums = _mm512_cvtepi64_epi32(add_lanes(a, b));
+    return _mm512_cvtepi32_ps(_mm512_castsi256_si512(sums));
 }
 
-static void bit_sums(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
-                     const uint64_t *planes, size_t words, uint32_t *sums) {
-    size_t step = plane_words(words), i = 0;
-    __m512i parts[8];
-    for (; i + 8 <= count; i += 8) {
-        for (size_t j = 0; j < 8; j++)
-            parts[j] = bit_parts(records + rows[i + j] * stride, planes, step);
-        add_eight(parts, sums + i);
+/* The factors of four records, one behind the other. */
+static inline __m512i load_four(const CodeFactors *const factors[4]) {
+    __m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const void *)factors[0]));
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const void *)factors[1]), 1);
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const void *)factors[2]), 2);
+    return _mm512_inserti32x4(x, _mm_loadu_si128((const void *)factors[3]), 3);
+}
+
+/* The 32 bits at `field` of each of eight factors. */
+static inline __m512i field_of(__m512i four, __m512i others, int field) {
+    const __m512i at = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_permutex2var_epi32(four, _mm512_add_epi32(at, _mm512_set1_epi32(field)), others);
+}
+
+/* code_estimate and errors times code_error of eight. A permutation looks at the low four bits of
+ * an index alone: those of the centroid. */
+static inline __m512 estimate_eight(const CodeQuery *q, const CodeFactors *const factors[8],
+                                    __m512 sums, __m512 far) {
+    __m512i a = load_four(factors), b = load_four(factors + 4), centroid = field_of(a, b, 3);
+    __m512i scale_error = field_of(a, b, 1), balance = field_of(a, b, 2);
+    __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(scale_error, 16));
+    __m512 error =
+        _mm512_castsi512_ps(_mm512_and_si512(scale_error, _mm512_set1_epi32((int)0xffff0000)));
+    balance = _mm512_srai_epi32(_mm512_slli_epi32(balance, 16), 16);
+    __m512 signs = _mm512_fmadd_ps(_mm512_cvtepi32_ps(balance), _mm512_set1_ps(q->low2),
+                                   _mm512_set1_ps(q->base));
+    signs = _mm512_fmadd_ps(sums, _mm512_set1_ps(q->step2), signs);
+    __m512 sum = _mm512_add_ps(_mm512_castsi512_ps(field_of(a, b, 0)),
+                               _mm512_permutexvar_ps(centroid, _mm512_loadu_ps(q->dots)));
+    sum = _mm512_fmadd_ps(error, _mm512_permutexvar_ps(centroid, far), sum);
+    return _mm512_fmadd_ps(scale, signs, sum);
+}
+
+/* Eight at a time; what is missing of the last eight is the last one again. */
+static void sign_estimates(const CodeQuery *query, const uint8_t *records, const uint32_t *rows,
+                           size_t count, float errors, float *out) {
+    size_t n = query->padded, size = code_record_size(n), step = plane_words(n / 64);
+    __m512 far = _mm512_mul_ps(_mm512_loadu_ps(query->far), _mm512_set1_ps(errors));
+    for (size_t i = 0; i < count; i += 8) {
+        const CodeFactors *factors[8];
+        __m512i parts[8];
+        for (size_t j = 0; j < 8; j++) {
+            const uint8_t *record = records + rows[i + j < count ? i + j : count - 1] * size;
+            parts[j] = bit_parts(record, query->planes, step);
+            factors[j] = code_factors(record, n);
+        }
+        __m512 x = estimate_eight(query, factors, add_eight(parts), far);
+        _mm512_mask_storeu_ps(out + i, (__mmask16)(count - i < 8 ? (1u << (count - i)) - 1 : 255),
+                              x);
     }
-    for (; i < count; i++)
-        sums[i] =
-            (uint32_t)_mm512_reduce_add_epi64(bit_parts(records + rows[i] * stride, planes, step));
+}
+
+static inline __m512i two_halves(const int8_t *low, const int8_t *high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)low)),
+                              _mm256_loadu_si256((const void *)high), 1);
+}
+
+/* The products of four codes with the query. */
+static inline __m128i dots_u4(const uint8_t *const codes[4], const int8_t *query, size_t n) {
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i sums[4] = {0};
+    size_t i = 0;
+    for (; i + 128 <= n; i += 128) {
+        const int8_t *q = query + i;
+        __m512i y = two_halves(q, q + 64), z = two_halves(q + 32, q + 96);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            __m512i x = load(codes[j] + i / 2);
+            sums[j] = _mm512_dpbusd_epi32(sums[j], _mm512_and_si512(x, low), y);
+            x = _mm512_and_si512(_mm512_srli_epi16(x, 4), low);
+            sums[j] = _mm512_dpbusd_epi32(sums[j], x, z);
+        }
+    }
+    for (size_t j = 0; i < n && j < 4; j++) { /* the low halves of 32 bytes, then the high ones */
+        __m256i x = _mm256_loadu_si256((const void *)(codes[j] + i / 2));
+        __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(x), _mm256_srli_epi16(x, 4), 1);
+        sums[j] = _mm512_dpbusd_epi32(sums[j], _mm512_and_si512(both, low), load(query + i));
+    }
+    return add_four(sums);
+}
+
+/* code_fine_estimate of four. */
+static inline __m128 fine_estimate_four(const CodeQuery *q, const CodeFactors *const factors[4],
+                                        __m128i products) {
+    __m512i a = load_four(factors);
+    __m128i high = _mm_set1_epi32((int)0xffff0000),
+            step = _mm512_castsi512_si128(field_of(a, a, 3));
+    __m128 dots = _mm512_castps512_ps128(
+        _mm512_permutexvar_ps(_mm512_castsi128_si512(step), _mm512_loadu_ps(q->dots)));
+    __m128 add = _mm512_castps512_ps128(_mm512_castsi512_ps(field_of(a, a, 0)));
+    __m128i fine_add = _mm_and_si128(_mm512_castsi512_si128(field_of(a, a, 2)), high);
+    __m128 steps = _mm_fmsub_ps(_mm_cvtepi32_ps(products), _mm_set1_ps(q->byte_scale),
+                                _mm_set1_ps(CODE_FINE_MIDDLE * q->sum));
+    step = _mm_andnot_si128(_mm_set1_epi32(255), step);
+    add = _mm_add_ps(_mm_add_ps(add, dots), _mm_castsi128_ps(fine_add));
+    return _mm_fmadd_ps(_mm_castsi128_ps(step), steps, add);
+}
+
+static void fine_estimates(const CodeQuery *query, const uint8_t *records, const uint8_t *fine,
+                           const uint32_t *rows, size_t count, float *out) {
+    size_t n = query->padded;
+    for (size_t i = 0; i < count; i += 4) {
+        const CodeFactors *factors[4];
+        const uint8_t *codes[4];
+        for (size_t j = 0; j < 4; j++) {
+            uint32_t row = rows[i + j < count ? i + j : count - 1];
+            codes[j] = fine + row * code_fine_size(n);
+            factors[j] = code_factors(records + row * code_record_size(n), n);
+        }
+        __m128 x = fine_estimate_four(query, factors, dots_u4(codes, query->bytes, n));
+        _mm_mask_storeu_ps(out + i, (__mmask8)(count - i < 4 ? (1u << (count - i)) - 1 : 15), x);
+    }
 }
 
 #define TILE

@@ -1,7 +1,7 @@
 /* Each inner loop once, in plain C. The files that include this name a table (KERNELS, NAME), are
  * compiled with -O3 -ffast-math and their own -march, and may have defined some of the loops with
  * intrinsics before (a macro of the loop's name says so). */
-#include "vector/kernels.h"
+#include "vector/codes.h"
 
 #include <string.h>
 
@@ -84,6 +84,7 @@ static void dots_i8(const int8_t *a, const int8_t *codes, size_t n, const uint32
 }
 #endif
 
+#ifndef ESTIMATES
 #ifndef DOT_U4
 static int32_t dot_u4(const uint8_t *restrict code, const int8_t *restrict query, size_t n) {
     int32_t sum = 0;
@@ -94,19 +95,36 @@ static int32_t dot_u4(const uint8_t *restrict code, const int8_t *restrict query
 }
 #endif
 
-#ifndef BIT_SUMS
-static inline uint32_t bit_sum(const uint64_t *code, const uint64_t *planes, size_t words) {
+#ifndef BIT_SUM
+static inline uint32_t bit_sum(const uint8_t *code, const uint64_t *planes, size_t words) {
     size_t sums[QUERY_PLANES] = {0}, step = plane_words(words);
+    const uint64_t *bits = (const uint64_t *)code;
     for (size_t w = 0; w < words; w++)
         for (size_t p = 0; p < QUERY_PLANES; p++)
-            sums[p] += (size_t)__builtin_popcountll(code[w] & planes[p * step + w]);
+            sums[p] += (size_t)__builtin_popcountll(bits[w] & planes[p * step + w]);
     return (uint32_t)(sums[0] + 2 * sums[1] + 4 * sums[2] + 8 * sums[3]);
 }
+#endif
 
-static void bit_sums(const uint8_t *records, size_t stride, const uint32_t *rows, size_t count,
-                     const uint64_t *planes, size_t words, uint32_t *sums) {
-    for (size_t i = 0; i < count; i++)
-        sums[i] = bit_sum((const uint64_t *)(records + rows[i] * stride), planes, words);
+static void sign_estimates(const CodeQuery *query, const uint8_t *records, const uint32_t *rows,
+                           size_t count, float errors, float *out) {
+    size_t n = query->padded;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *record = records + rows[i] * code_record_size(n);
+        const CodeFactors *f = code_factors(record, n);
+        out[i] = code_estimate(query, f, bit_sum(record, query->planes, n / 64)) +
+                 errors * code_error(query, f);
+    }
+}
+
+static void fine_estimates(const CodeQuery *query, const uint8_t *records, const uint8_t *fine,
+                           const uint32_t *rows, size_t count, float *out) {
+    size_t n = query->padded;
+    for (size_t i = 0; i < count; i++) {
+        const CodeFactors *f = code_factors(records + rows[i] * code_record_size(n), n);
+        const uint8_t *code = fine + rows[i] * code_fine_size(n);
+        out[i] = code_fine_estimate(query, f, dot_u4(code, query->bytes, n));
+    }
 }
 #endif
 
@@ -212,8 +230,8 @@ const Kernels KERNELS = {.name = NAME,
                          .dot_bf16 = dot_bf16,
                          .dot_f16 = dot_f16,
                          .dots_i8 = dots_i8,
-                         .dot_u4 = dot_u4,
-                         .bit_sums = bit_sums,
+                         .sign_estimates = sign_estimates,
+                         .fine_estimates = fine_estimates,
                          .tile = tile,
                          .above = above,
                          .list_add = list_add,

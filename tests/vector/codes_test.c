@@ -56,15 +56,16 @@ static Errors measure(const Data *data) {
     float *rotated = aligned_alloc(64, n * sizeof(float));
     double s[5] = {0}, exact[ROWS], mean = 0;
     for (size_t row = 0; row < ROWS; row++) {
-        uint32_t sum, zero = 0;
+        uint32_t zero = 0;
+        float signs, fines;
         code_rotate(&model, vectors_row(&data->vectors, row), rotated);
         code_encode(&model, rotated, record, fine);
         const CodeFactors *f = code_factors(record, n);
-        kernels()->bit_sums(record, size, &zero, 1, query.planes, n / 64, &sum);
+        kernels()->sign_estimates(&query, record, &zero, 1, 0, &signs);
+        kernels()->fine_estimates(&query, record, fine, &zero, 1, &fines);
         exact[row] = vectors_similarity(&data->vectors, data->query, row);
-        double by_signs = code_estimate(&query, f, sum) + query.shift - exact[row];
-        double by_fine = code_fine_estimate(&query, f, kernels()->dot_u4(fine, query.bytes, n)) +
-                         query.shift - exact[row];
+        double by_signs = signs + query.shift - exact[row],
+               by_fine = fines + query.shift - exact[row];
         if (code_error(&query, f) >
             1e-3f) { /* else the row is a centroid, and the estimate exact */
             s[0] += pow(by_signs / code_error(&query, f), 2) / ROWS;
@@ -125,15 +126,16 @@ TEST("zero vectors and duplicates have finite estimates that are exact") {
     CodeQuery query;
     uint8_t _Alignas(64) record[64], fine[64];
     float _Alignas(64) rotated[128];
-    uint32_t sum, zero = 0;
+    uint32_t zero = 0;
+    float signs;
     code_model_learn(&model, &data.vectors);
     code_query_open(&query, model.padded);
     code_query_set(&model, data.query, &query);
     code_rotate(&model, data.rows, rotated);
     code_encode(&model, rotated, record, fine);
     const CodeFactors *f = code_factors(record, 128);
-    kernels()->bit_sums(record, 64, &zero, 1, query.planes, 2, &sum);
-    CHECK(fabsf(code_estimate(&query, f, sum)) < 1e-5f && code_error(&query, f) == 0);
+    kernels()->sign_estimates(&query, record, &zero, 1, 1, &signs);
+    CHECK(fabsf(signs) < 1e-5f && code_error(&query, f) == 0);
     CHECK(fabsf(code_fine_estimate(&query, f, 1000)) < 1e-5f);
     code_query_close(&query);
     code_model_close(&model);

@@ -1,5 +1,5 @@
 #include "kit/kit.h"
-#include "vector/kernels.h"
+#include "vector/codes.h"
 
 #include <float.h>
 #include <math.h>
@@ -84,10 +84,15 @@ TEST("dots of 16-bit floats sum every lane, at every length") {
 }
 
 /* Random numbers within +-most, the extremes among them often. */
+static uint64_t mixed(void) { /* cheaper than the kernel's random numbers, where many are needed */
+    static uint64_t state;
+    return hash_mix(++state);
+}
+
 static void fill_bytes(int8_t *to, size_t n, int most) {
     for (size_t i = 0; i < n; i++) {
-        int value = (int)(random_u64() % (uint64_t)(2 * most + 1)) - most;
-        to[i] = (int8_t)(random_u64() % 4 ? value : value < 0 ? -most : most);
+        int value = (int)(mixed() % (uint64_t)(2 * most + 1)) - most;
+        to[i] = (int8_t)(mixed() % 4 ? value : value < 0 ? -most : most);
     }
 }
 
@@ -111,72 +116,139 @@ TEST("products of one row of bytes with others are exact, however many and long"
         }
 }
 
-TEST("products of half bytes are exact at every length") {
-    static int8_t y[N_MAX];
-    static uint8_t code[N_MAX / 2];
-    EACH_LEVEL(k)
-    for (size_t n = 0; n <= 1024; n += CODE_LANES) {
-        int32_t halves = 0;
-        fill_bytes(y, N_MAX, 127);
-        for (size_t i = 0; i < n / 2; i++) code[i] = random_u64() % 4 ? (uint8_t)random_u64() : 255;
-        for (size_t i = 0; i < n; i++) {
-            uint8_t byte = code[i / 64 * 32 + i % 32];
-            halves += (i % 64 < 32 ? byte & 15 : byte >> 4) * y[i];
+/* Records and fine codes of any bytes, factors included, beside a query of any numbers. */
+typedef struct Coded {
+    CodeQuery query;
+    uint8_t *records, *fine;
+} Coded;
+
+enum { CODED = 19 };
+
+static float number(void) { /* within +-1, of few digits: products and sums are exact */
+    return (float)(int)(random_u64() % 257) / 128 - 1;
+}
+
+static void factors_fill(CodeFactors *f) {
+    union {
+        float value;
+        uint32_t bits;
+    } add = {number()}, scale = {number()}, error = {fabsf(number())}, step = {number()};
+    *f = (CodeFactors){.add = add.value,
+                       .scale = (uint16_t)(scale.bits >> 16),
+                       .error = (uint16_t)(error.bits >> 16),
+                       .balance = (int16_t)(random_u64() % 65),
+                       .fine_add = (uint16_t)(add.bits >> 16),
+                       .fine_step = (step.bits & ~0xffu) | (uint8_t)random_u64()};
+}
+
+static void coded_open(Coded *c, size_t n) {
+    size_t size = code_record_size(n), words = n / 64, step = plane_words(words);
+    *c = (Coded){.records = memory_aligned(CODED * size), .fine = memory_aligned(CODED * n / 2)};
+    code_query_open(&c->query, n);
+    for (size_t i = 0; i < CODED * size; i++) c->records[i] = mixed() % 3 ? (uint8_t)mixed() : 255;
+    for (size_t i = 0; i < CODED * n / 2; i++) c->fine[i] = mixed() % 4 ? (uint8_t)mixed() : 255;
+    for (size_t i = 0; i < CODED; i++) factors_fill((CodeFactors *)(c->records + i * size + n / 8));
+    for (size_t p = 0; p < QUERY_PLANES; p++)
+        for (size_t w = 0; w < words; w++)
+            c->query.planes[p * step + w] = random_u64() | (words % 2 ? 0 : UINT64_MAX);
+    fill_bytes(c->query.bytes, n, 127);
+    c->query.base = number(), c->query.low2 = number(), c->query.step2 = number();
+    c->query.sum = number(), c->query.byte_scale = number();
+    for (size_t i = 0; i < CODE_CENTROIDS; i++)
+        c->query.dots[i] = number(), c->query.far[i] = fabsf(number());
+}
+
+static void coded_close(Coded *c) {
+    code_query_close(&c->query);
+    free(c->records);
+    free(c->fine);
+}
+
+static uint32_t sum_over_ones(const Coded *c, size_t row) {
+    size_t n = c->query.padded, sum = 0;
+    const uint64_t *code = (const uint64_t *)(c->records + row * code_record_size(n));
+    for (size_t p = 0; p < QUERY_PLANES; p++)
+        for (size_t w = 0; w < n / 64; w++)
+            sum +=
+                (size_t)__builtin_popcountll(code[w] & c->query.planes[p * plane_words(n / 64) + w])
+                << p;
+    return (uint32_t)sum;
+}
+
+static int32_t fine_product(const Coded *c, size_t row) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < c->query.padded; i++) {
+        uint8_t byte = c->fine[row * c->query.padded / 2 + i / 64 * 32 + i % 32];
+        sum += (i % 64 < 32 ? byte & 15 : byte >> 4) * c->query.bytes[i];
+    }
+    return sum;
+}
+
+TEST("estimates are those of the formula, for any number of codes and of dimensions") {
+    for (size_t n = CODE_LANES; n <= 4480; n += n < 1024 ? CODE_LANES : 576) {
+        OWNED(coded_close) Coded c;
+        float signs[CODED], fines[CODED], out[CODED + 1];
+        double sums[CODED], products[CODED];
+        coded_open(&c, n);
+        for (size_t i = 0; i < CODED; i++) {
+            const CodeFactors *f = code_factors(c.records + i * code_record_size(n), n);
+            uint32_t sum = sum_over_ones(&c, i);
+            int32_t product = fine_product(&c, i);
+            signs[i] = code_estimate(&c.query, f, sum) + 2 * code_error(&c.query, f);
+            fines[i] = code_fine_estimate(&c.query, f, product);
+            sums[i] = sum;
+            products[i] = abs(product);
         }
-        CHECK_INT(k->dot_u4(code, y, n), halves);
+        EACH_LEVEL(k)
+        for (uint32_t count = 0; count <= CODED; count++) {
+            uint32_t rows[CODED];
+            for (uint32_t i = 0; i < count; i++) rows[i] = i * 7 % CODED;
+            out[count] = 12345;
+            k->sign_estimates(&c.query, c.records, rows, count, 2, out);
+            for (uint32_t i = 0; i < count; i++)
+                CHECK(fabs(out[i] - signs[rows[i]]) <= 1e-6 * (100 + sums[rows[i]]));
+            k->fine_estimates(&c.query, c.records, c.fine, rows, count, out);
+            for (uint32_t i = 0; i < count; i++)
+                CHECK(fabs(out[i] - fines[rows[i]]) <= 1e-6 * (100 + products[rows[i]]));
+            CHECK(out[count] == 12345); /* nothing is written beyond */
+        }
+    }
+}
+
+TEST("sums and products of the same extremes everywhere are exact in 65,536 dimensions") {
+    enum { N = 65536 };
+    OWNED(coded_close) Coded c;
+    float out;
+    uint32_t zero = 0;
+    coded_open(&c, N);
+    memset(c.records, 255, N / 8);
+    memset(c.fine, 255, N / 2);
+    memset(c.query.planes, 255, QUERY_PLANES * N / 8);
+    memset(c.query.bytes, -127, N);
+    c.query.base = c.query.low2 = c.query.sum = 0;
+    c.query.step2 = c.query.byte_scale = 1;
+    for (size_t i = 0; i < CODE_CENTROIDS; i++) c.query.dots[i] = 0;
+    *(CodeFactors *)(c.records + N / 8) = (CodeFactors){.scale = 0x3f80, .fine_step = 0x3f800000};
+    EACH_LEVEL(k) {
+        k->sign_estimates(&c.query, c.records, &zero, 1, 0, &out);
+        CHECK(out == N * 15.0f);
+        k->fine_estimates(&c.query, c.records, c.fine, &zero, 1, &out);
+        CHECK(out == N * 15.0f * -127);
     }
 }
 
 TEST("the same extremes everywhere do not overflow, in 65,536 dimensions") {
     size_t n = 65536;
     int8_t *x = malloc(n), *y = malloc(n);
-    uint8_t *code = malloc(n / 2);
     int32_t dot;
     memset(x, I8_MAX, n);
     memset(y, -I8_MAX, n);
-    memset(code, 255, n / 2);
     EACH_LEVEL(k) {
         k->dots_i8(x, y, n, &(uint32_t){0}, 1, &dot);
         CHECK_INT(dot, -(long long)n * I8_MAX * I8_MAX);
-        memset(y, -127, n);
-        CHECK_INT(k->dot_u4(code, y, n), -(long long)n * 15 * 127);
-        memset(y, -I8_MAX, n);
     }
     free(x);
     free(y);
-    free(code);
-}
-
-TEST("sums over ones are exact for every number of codes and of words") {
-    enum { RECORDS = 19, WORDS = 70 };
-    size_t stride = 640;
-    uint8_t *records = aligned_alloc(64, RECORDS * stride);
-    uint64_t planes[QUERY_PLANES * 72];
-    uint32_t rows[RECORDS], sums[RECORDS];
-    for (size_t i = 0; i < RECORDS * stride; i++)
-        records[i] = random_u64() % 3 ? (uint8_t)random_u64() : 255;
-    for (size_t words = 1; words <= WORDS; words++) {
-        size_t step = plane_words(words);
-        memset(planes, 0, sizeof planes);
-        for (size_t p = 0; p < QUERY_PLANES; p++)
-            for (size_t w = 0; w < words; w++)
-                planes[p * step + w] = random_u64() | (words % 2 ? 0 : UINT64_MAX);
-        for (size_t i = 0; i < RECORDS; i++) rows[i] = (uint32_t)((i * 7) % RECORDS);
-        EACH_LEVEL(k)
-        for (size_t count = 0; count <= RECORDS; count++) {
-            k->bit_sums(records, stride, rows, count, planes, words, sums);
-            for (size_t i = 0; i < count; i++) {
-                const uint64_t *code = (const uint64_t *)(records + rows[i] * stride);
-                size_t expected = 0;
-                for (size_t p = 0; p < QUERY_PLANES; p++)
-                    for (size_t w = 0; w < words; w++)
-                        expected += (size_t)__builtin_popcountll(code[w] & planes[p * step + w])
-                                    << p;
-                CHECK_INT(sums[i], expected);
-            }
-        }
-    }
-    free(records);
 }
 
 TEST("a tile holds the product of every row with every column, extremes included") {
