@@ -14,12 +14,11 @@
  * Any dimension from 1 to 65,536, any scale, zero vectors and duplicates; finite numbers only.
  *
  * Bytes, little-endian: a record is code_record_size(P) bytes, at a multiple of 64: P/8 bytes of
- * signs (bit i of word i/64 is dimension i), then CodeFactors, then zeros. What a walk costs is the
- * cache lines of its records, so that factors have the digits that their estimates need and no
- * more: a record of 384 dimensions is one line. Fine codes are P/2 bytes (of each 64
- * dimensions byte j holds j in its low half and j + 32 in the high one). Any
- * bytes are a record: nothing in it is followed. Thread rule: a model is read-only once made; a
- * CodeQuery is one thread's. */
+ * signs (bit i of word i/64 is dimension i), then CodeFactors, then zeros. A walk waits for the
+ * cache lines of its records: factors have the digits that their estimates need and no more, and a
+ * record of 384 dimensions is one line. Fine codes are P/2 bytes: of each 64 dimensions byte j
+ * holds j in its low half and j + 32 in the high one. Any bytes are a record: nothing in it is
+ * followed. Thread rule: a model is read-only once made; a CodeQuery is one thread's. */
 #pragma once
 
 #include "base/base.h"

@@ -1,6 +1,7 @@
 /* Codes of rows: signs and 4-bit steps of the residual, with the factors of their estimates. */
 #include "vector/codes.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static float encode_fine(const Residual *r, uint8_t *fine, CodeFactors *f) {
 
 static void encode_errors(float by_signs, float by_fine, CodeFactors *f) {
     f->error = half_above(MAX(by_signs, by_fine));
-    float part = ceilf(64 * by_fine / MAX(code_float((uint32_t)f->error << 16), 1e-30f));
+    float part = ceilf(64 * by_fine / MAX(code_float((uint32_t)f->error << 16), FLT_MIN));
     f->fine_step |= part < 16 ? MAX((uint32_t)part, 1u) << 4 : 0;
 }
 

@@ -6,8 +6,8 @@
  *
  * A file is written once and never changed; another version is refused by number (version 1 had no
  * codes, version 2 wider records). Every section's CRC32C is in the header; index_file_verify reads
- * them all. What is followed from the file (links, rows, centroids' numbers, text offsets) is
- * checked as it is followed. Thread rule: a mapped file is read-only. */
+ * them all. What is followed from the file (links, rows, text offsets) is checked as it is
+ * followed. Thread rule: a mapped file is read-only. */
 #pragma once
 
 #include "vector/graph.h"
