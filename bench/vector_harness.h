@@ -23,6 +23,7 @@
 #define BENCH_THREADS_MAX 2
 #define BENCH_TIMED 3     /* passes over the queries at least, of which the fastest counts */
 #define BENCH_SECONDS 0.5 /* that they take at least together: a quick engine makes more */
+#define BENCH_ENOUGH 5    /* seconds after which a slow engine makes fewer */
 
 typedef struct Bench {
     const float *rows, *queries;
@@ -96,7 +97,7 @@ static void *bench_pass(void *context) {
 
 static double bench_qps(const Bench *b, size_t ef, int threads) {
     double best = 1e30, all = 0;
-    for (int round = 0; round < BENCH_TIMED || all < BENCH_SECONDS; round++) {
+    for (int round = 0; all < (round < BENCH_TIMED ? BENCH_ENOUGH : BENCH_SECONDS); round++) {
         pthread_t helpers[BENCH_THREADS_MAX];
         BenchPass passes[BENCH_THREADS_MAX];
         double started = bench_now();
