@@ -239,7 +239,10 @@ static bool postgres_pull(Source *source, size_t index, RowFeed *feed, Err *err)
     pull->feed = feed;
     bool ok = pull_part(pull, part, err);
     if (pull->batch) feed_give(feed, TAKE(pull->batch), 0);
-    if (ok) conclude(pull, part);
+    if (ok)
+        conclude(pull, part);
+    else /* a server that waits for us to read what it sends heeds no cancel */
+        pgconn_close(&part->conn);
     return ok;
 }
 
