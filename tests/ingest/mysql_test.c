@@ -445,8 +445,10 @@ TEST("with a cursor column only what comes at or after its value is read, and la
             if (feed->row_count != (size_t)(step == 0 ? 4 : step == 1 ? 2 : 1))
                 kit_fail(__FILE__, __LINE__, "%s after step %d: %zu rows", cursors[i], step,
                          feed->row_count);
+            char text[64];
+            snprintf(text, sizeof text, "%.*s", SHOW(source->last));
             if (i == 4) /* a float's text is as long as it must be */
-                CHECK(strtof(source->last.data, NULL) == 0.2f);
+                CHECK(strtof(text, NULL) == 0.2f);
             else
                 CHECK_STR(source->last, last[i]);
         }
