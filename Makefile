@@ -23,8 +23,8 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 KIT     := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kit/*.c))
 
 .PHONY: all demo demo-stop test check asan tsan fuzz bench bench-vector bench-lance layers format lint install clean
-# What installs something goes on in a second make, for the flags of what it installed are asked for as a makefile is read.
 MAKEFLAGS += --no-print-directory
+# What installs something goes on in a second make, for the flags of what it installed are asked for as a makefile is read.
 all: ; @scripts/install-deps build && $(MAKE) $(BUILD)/lakehouse
 demo: all
 	@scripts/demo

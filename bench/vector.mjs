@@ -2,8 +2,9 @@
 // Every engine is a process of its own with m 16 and ef_construction 200 over the same vectors of
 // length 1. Builds come one after another; then sweeps of ef alternate between the engines, and
 // medians over the rounds are interpolated at each recall@10. vector.svg draws the curves.
-// usage: [DATA=made,text,large] [ENGINES=ours,hnswlib,...] node bench/vector.mjs     `text` embeds the descriptions of Debian's
-// packages (apt-cache dumpavail) by the built-in embedder; `large` is 1,000,000 x 128, ours alone
+// usage: [DATA=made,text,large] [ENGINES=hnswlib,...] node bench/vector.mjs
+// `text` embeds the descriptions of Debian's packages (apt-cache dumpavail) by the built-in
+// embedder; `large` is 1,000,000 x 128, ours alone; ENGINES are those beside ours
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -161,7 +162,7 @@ async function measure(which, known) {
 }
 
 const wanted = (process.env.DATA ?? 'made,text,large').split(','), chosen = process.env.ENGINES?.split(',')
-const all = Object.fromEntries(Object.entries(engines()).filter(([name]) => !chosen || chosen.includes(name)))
+const all = Object.fromEntries(Object.entries(engines()).filter(([name]) => !chosen || name === 'ours' || chosen.includes(name)))
 for (const which of wanted) {
   const [title, results] = await measure(which, which === 'large' ? { ours: all.ours } : all)
   if (which === 'made') writeFileSync(quick ? join(build, 'vector.svg') : 'bench/results/vector.svg', svg(title, results))

@@ -83,12 +83,12 @@ TEST("dots of 16-bit floats sum every lane, at every length") {
     }
 }
 
-/* Random numbers within +-most, the extremes among them often. */
 static uint64_t mixed(void) { /* cheaper than the kernel's random numbers, where many are needed */
     static uint64_t state;
     return hash_mix(++state);
 }
 
+/* Random numbers within +-most, the extremes among them often. */
 static void fill_bytes(int8_t *to, size_t n, int most) {
     for (size_t i = 0; i < n; i++) {
         int value = (int)(mixed() % (uint64_t)(2 * most + 1)) - most;
@@ -215,6 +215,40 @@ TEST("estimates are those of the formula, for any number of codes and of dimensi
     }
 }
 
+/* Factors by which an estimate is the sum or the product itself. */
+static void coded_plain(Coded *c) {
+    size_t n = c->query.padded;
+    c->query.base = c->query.low2 = c->query.sum = 0;
+    c->query.step2 = c->query.byte_scale = 1;
+    for (size_t i = 0; i < CODE_CENTROIDS; i++) c->query.dots[i] = 0;
+    for (size_t i = 0; i < CODED; i++)
+        *(CodeFactors *)(c->records + i * code_record_size(n) + n / 8) =
+            (CodeFactors){.scale = 0x3f80, .fine_step = 0x3f800000};
+}
+
+TEST("sums over ones and products of half bytes are exact for any number of codes and of words") {
+    for (size_t words = 1; words <= 70; words++) {
+        OWNED(coded_close) Coded c;
+        float out[CODED];
+        uint32_t sums[CODED], rows[CODED];
+        int32_t products[CODED];
+        coded_open(&c, words * 64);
+        coded_plain(&c);
+        for (uint32_t i = 0; i < CODED; i++) {
+            rows[i] = i * 7 % CODED;
+            sums[i] = sum_over_ones(&c, rows[i]);
+            products[i] = fine_product(&c, rows[i]);
+        }
+        EACH_LEVEL(k)
+        for (size_t count = 0; count <= CODED; count++) {
+            k->sign_estimates(&c.query, c.records, rows, count, 0, out);
+            for (size_t i = 0; i < count; i++) CHECK(out[i] == (float)sums[i]);
+            k->fine_estimates(&c.query, c.records, c.fine, rows, count, out);
+            for (size_t i = 0; i < count; i++) CHECK(out[i] == (float)products[i]);
+        }
+    }
+}
+
 TEST("sums and products of the same extremes everywhere are exact in 65,536 dimensions") {
     enum { N = 65536 };
     OWNED(coded_close) Coded c;
@@ -225,10 +259,7 @@ TEST("sums and products of the same extremes everywhere are exact in 65,536 dime
     memset(c.fine, 255, N / 2);
     memset(c.query.planes, 255, QUERY_PLANES * N / 8);
     memset(c.query.bytes, -127, N);
-    c.query.base = c.query.low2 = c.query.sum = 0;
-    c.query.step2 = c.query.byte_scale = 1;
-    for (size_t i = 0; i < CODE_CENTROIDS; i++) c.query.dots[i] = 0;
-    *(CodeFactors *)(c.records + N / 8) = (CodeFactors){.scale = 0x3f80, .fine_step = 0x3f800000};
+    coded_plain(&c);
     EACH_LEVEL(k) {
         k->sign_estimates(&c.query, c.records, &zero, 1, 0, &out);
         CHECK(out == N * 15.0f);
