@@ -48,6 +48,27 @@ TEST("keys that are empty, too long, climb, hold control bytes or are ours are r
     put(store, "...", "fine");
 }
 
+/* The disk is told to begin every 8 MiB; pieces end before, at and behind that. */
+TEST("an object of many megabytes is what was written, in whatever pieces it came") {
+    static const size_t pieces[] = {(8 << 20) - 1, 8 << 20, (8 << 20) + 1, 20 << 20};
+    enum { SIZE = 33 << 20 };
+    OWNED(store_close) Store *store = open_root(kit_dir());
+    uint8_t *bytes = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++) bytes[i] = (uint8_t)hash_mix(i);
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        OWNED(writer_close) ObjectWriter *writer = NULL;
+        OWNED(arena_close) Arena arena = {0};
+        Bytes data;
+        CHECK_OK(store_create(store, STR("large"), NULL, &writer, &err));
+        for (size_t at = 0; at < SIZE; at += pieces[i])
+            CHECK_OK(writer_write(writer, (Bytes){bytes + at, MIN(pieces[i], SIZE - at)}, &err));
+        CHECK_OK(writer_commit(writer, NULL, &err));
+        CHECK_OK(store_read(store, STR("large"), SIZE, &arena, &data, &err));
+        CHECK(data.size == SIZE && memcmp(data.data, bytes, SIZE) == 0);
+    }
+    free(bytes);
+}
+
 TEST("more than a page of a listing is removed below a prefix") {
     OWNED(store_close) Store *store = open_root(kit_dir());
     OWNED(arena_close) Arena arena = {0};
