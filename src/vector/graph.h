@@ -11,9 +11,12 @@
 
 #include "base/base.h"
 
+#include <math.h>
+
 #define GRAPH_NONE UINT32_MAX /* an empty slot among a node's links */
 #define GRAPH_M_MAX 128
 #define GRAPH_ROWS_MAX 100000000u
+#define GRAPH_GAPS 20
 
 typedef struct Vectors {
     const float *data; /* count rows of stride floats, zeros beyond dimensions */
@@ -29,6 +32,13 @@ static inline float vectors_similarity(const Vectors *vectors, const float *quer
     return vectors->l2 ? kernels()->distance2(query, x, vectors->stride) / -2
                        : kernels()->dot(query, x, vectors->stride);
 }
+/* Between similarity and distance; of products, of vectors of length 1. */
+static inline float vectors_distance(const Vectors *vectors, float similarity) {
+    return sqrtf(2 * MAX((vectors->l2 ? 0 : 1) - similarity, 0));
+}
+static inline float vectors_similarity_at(const Vectors *vectors, float distance) {
+    return (vectors->l2 ? 0 : 1) - distance * distance / 2;
+}
 
 /* Borrowed, from a build's parts or from a mapped file. Nothing here is believed: links, entries
  * and rows are checked against the count as they are followed. */
@@ -40,10 +50,17 @@ typedef struct Graph {
     const uint32_t *entries; /* nodes */
     const uint8_t *records;  /* by node: codes.h */
     const uint8_t *fine;     /* by node */
+    const float *gaps;       /* GRAPH_GAPS */
     size_t degree, entry_count;
     /* By centroid: where its entries begin. Those behind the last group are begun from always. */
     size_t groups[CODE_CENTROIDS + 1];
 } Graph;
+
+/* Gaps: how much farther a row's j-th nearest is than its nearest, for some ranks j up to 1,024;
+ * the mean over a sample of rows. Infinite where rows are too few, and where similarity is a
+ * product of vectors whose length is not 1: such have no distance. */
+float graph_gap(const float *gaps, size_t from, size_t to); /* between ranks, in order */
+bool graph_gaps_check(const float *gaps);                   /* none is less than the one before */
 
 /* Fills groups from the entries, as far as these are in the order of centroids. */
 void graph_group_entries(Graph *graph);
@@ -65,6 +82,7 @@ typedef struct GraphParts {
     CodeModel model;
     uint32_t *rows, *links, *entries;
     uint8_t *records, *fine;
+    float gaps[GRAPH_GAPS];
     size_t count, degree, entry_count;
 } GraphParts;
 
@@ -114,7 +132,8 @@ GraphScratch *graph_scratch_open(void);
 void graph_scratch_close(GraphScratch **scratch);
 
 /* Up to k rows, best first, into hits: a beam of width ef (at least k) walks the graph, or, where
- * `allowed` leaves so few that this is cheaper, passes over all codes. */
+ * `allowed` leaves so few that this is cheaper, passes over all codes. Without `allowed` the beam
+ * widens where rows crowd, up to three times. */
 size_t graph_search(const Graph *graph, const GraphQuery *query, GraphScratch *scratch, Hit *hits);
 /* The k best rows of all (or all allowed), exactly, best first. */
 size_t exact_search(const Vectors *vectors, const float *query, size_t k, const RowSet *allowed,

@@ -122,7 +122,8 @@ static bool build_steps(Builder *b) {
     }
     order_parts(b, links);
     builder_choose_entries(b);
-    return true;
+    builder_measure_gaps(b);
+    return !builder_cancelled(b);
 }
 
 bool graph_build(const GraphBuild *build, GraphParts *out, Err *err) {
@@ -146,6 +147,7 @@ Graph graph_of(const GraphParts *parts, const Vectors *vectors) {
                    .entries = parts->entries,
                    .records = parts->records,
                    .fine = parts->fine,
+                   .gaps = parts->gaps,
                    .degree = parts->degree,
                    .entry_count = parts->entry_count};
     graph_group_entries(&graph);

@@ -1,6 +1,6 @@
 /* Internal to the graph's build: what its steps share. Steps in order: encode (graph_encode.c),
  * effort (graph_effort.c), near rows (graph_near.c), links (graph_links.c), order (graph_build.c),
- * entries (graph_build_entries.c). */
+ * entries (graph_build_entries.c), gaps (graph_gaps.c). */
 #pragma once
 
 #include "vector/graph.h"
@@ -44,6 +44,7 @@ void builder_choose_effort(Builder *b); /* fan_out, leaf_rows, leaders */
 void builder_find_near(Builder *b);
 void builder_link(Builder *b, uint32_t *links); /* fills links by row, GRAPH_NONE behind the last */
 void builder_choose_entries(Builder *b);        /* once all is by node */
+void builder_measure_gaps(Builder *b);          /* once there is a graph to search */
 
 /* fan_out leaves for each row, leaf_rows in each, as far as there are rows. */
 void builder_choose_leaders(Builder *b);

@@ -4,6 +4,10 @@
  * 4-bit code; only what is answered by its vector (graph_rerank). Memory is asked for ahead of use:
  * what a walk costs is waiting for it.
  *
+ * Queries need beams of unlike width: where rows crowd, many are hardly farther than the answers.
+ * So the beam grows beyond `ef`, up to WIDE times, by what is no farther from its k-th best than an
+ * ef-th is from a k-th on average (graph_gaps.c).
+ *
  * Under a filter the beam holds any node, a second list those that may be answered. Where so few
  * are left that the walk would meet more nodes than there are, or where the walk found too few, all
  * codes are passed over instead.
@@ -14,6 +18,7 @@
 
 #define SIGMA 1       /* standard errors that an estimate by signs is given */
 #define WALK_NODES 24 /* scored for each place in the beam, about */
+#define WIDE 3
 
 typedef struct Walk {
     const Graph *graph;
@@ -21,6 +26,11 @@ typedef struct Walk {
     GraphScratch *scratch;
     size_t record_size, fine_size;
     size_t next; /* place in the beam: nothing before it is left to expand */
+    float far;   /* what a node must beat to be expanded */
+    size_t k;
+    size_t least; /* so many are expanded, however far they are */
+    float gap;    /* from the k-th; what is within it is expanded as well, while there is room */
+    float length; /* the query's, if similarity is a product */
 } Walk;
 
 static const uint8_t *record_of(const Walk *w, uint32_t node) {
@@ -69,8 +79,19 @@ static bool may_answer(const Walk *w, uint32_t node) {
 
 /* What a node must beat to be of use. */
 static float walk_worst(const Walk *w) {
-    float worst = beam_worst(&w->scratch->beam);
-    return w->allowed ? MIN(worst, beam_worst(&w->scratch->found)) : worst;
+    return w->allowed ? MIN(w->far, beam_worst(&w->scratch->found)) : w->far;
+}
+
+/* Once the beam changed. */
+static void walk_set_far(Walk *w) {
+    const Beam *beam = &w->scratch->beam;
+    w->far = beam_worst(beam);
+    if (beam->cap == w->least || beam->count < w->least) return;
+    const Vectors *vectors = &w->graph->vectors;
+    float shift = w->scratch->query.shift, similarity = beam->spots[w->k - 1].score + shift;
+    float distance = vectors_distance(vectors, similarity / w->length) + w->gap;
+    float far = vectors_similarity_at(vectors, distance) * w->length - shift;
+    w->far = MAX(w->far, MIN(far, beam->spots[w->least - 1].score));
 }
 
 /* Nodes that passed the sift; their fine codes are on the way. */
@@ -103,6 +124,7 @@ static void fine_scores(const Walk *w, const Sifted *sifted, float *scores) {
 static void walk_choose(Walk *w) {
     const Beam *beam = &w->scratch->beam;
     while (w->next < beam->count && beam->spots[w->next].node & SPOT_EXPANDED) w->next++;
+    if (w->next < beam->count && beam->spots[w->next].score < w->far) w->next = beam->count;
     if (w->next < beam->count)
         prefetch(w->graph->links + beam->spots[w->next].node * w->graph->degree,
                  w->graph->degree * sizeof(uint32_t));
@@ -112,19 +134,19 @@ static void walk_choose(Walk *w) {
 static void walk_score(Walk *w, const Sifted *sifted) {
     GraphScratch *s = w->scratch;
     Spot spots[BATCH], answers[BATCH];
-    float worst = beam_worst(&s->beam), worst_answer = beam_worst(&s->found);
-    float scores[BATCH];
+    float scores[BATCH], worst_answer = beam_worst(&s->found);
     size_t count = 0, answer_count = 0;
     fine_scores(w, sifted, scores);
     for (size_t i = 0; i < sifted->count; i++) {
         uint32_t node = sifted->nodes[i];
         Spot spot = {scores[i], node};
-        spots_add(spots, &count, spot, worst);
+        spots_add(spots, &count, spot, w->far);
         if (w->allowed && may_answer(w, node))
             spots_add(answers, &answer_count, spot, worst_answer);
     }
     size_t best = beam_add(&s->beam, spots, count);
     w->next = MIN(w->next, best);
+    walk_set_far(w);
     walk_choose(w);
     beam_add(&s->found, answers, answer_count);
 }
@@ -167,7 +189,7 @@ static void walk(Walk *w) {
     const Graph *graph = w->graph;
     uint32_t starts[STARTS];
     walk_on(w, starts, graph_starts(graph, w->scratch, starts));
-    if (w->scratch->beam.count == w->scratch->beam.cap) return;
+    if (w->scratch->beam.count >= w->least) return;
     for (size_t at = 0; at < graph->entry_count; at += BATCH)
         walk_on(w, graph->entries + at, MIN(BATCH, graph->entry_count - at));
 }
@@ -194,6 +216,20 @@ static void pass_over(Walk *w) {
     }
 }
 
+/* How wide the beam is. Under a filter the k-th answer is at no known rank of all nodes. */
+static void walk_set(Walk *w, const float *vector, size_t k, size_t ef, size_t allowed) {
+    const Vectors *vectors = &w->graph->vectors;
+    size_t most = (size_t)((double)ef * (double)vectors->count / (double)allowed);
+    w->k = k;
+    w->gap = graph_gap(w->graph->gaps, k, ef);
+    w->length = vectors->l2 ? 1 : sqrtf(kernels()->dot(vector, vector, vectors->stride));
+    w->least = MIN(most, vectors->count);
+    bool wide = !w->allowed && w->gap < INFINITY;
+    beam_set(&w->scratch->beam, MIN(wide ? WIDE * ef : most, vectors->count));
+    beam_set(&w->scratch->found, MIN(ef, vectors->count));
+    walk_set_far(w);
+}
+
 size_t graph_search(const Graph *graph, const GraphQuery *query, GraphScratch *scratch, Hit *hits) {
     size_t count = graph->vectors.count, k = MIN(query->k, count), ef = MAX(query->ef, k);
     size_t allowed = query->allowed ? query->allowed->count : count;
@@ -204,14 +240,13 @@ size_t graph_search(const Graph *graph, const GraphQuery *query, GraphScratch *s
               .record_size = code_record_size(graph->model->padded),
               .fine_size = code_fine_size(graph->model->padded)};
     scratch_set(scratch, graph, query->vector);
-    size_t wide = (size_t)((double)ef * (double)count / (double)allowed);
-    beam_set(&scratch->beam, MIN(wide, count));
-    beam_set(&scratch->found, MIN(ef, count));
-    bool pass = query->allowed && wide * WALK_NODES > allowed;
+    walk_set(&w, query->vector, k, ef, allowed);
+    bool pass = query->allowed && scratch->beam.cap * WALK_NODES > allowed;
     if (!pass) walk(&w);
     /* The walk stayed where the filter lets little through: what it allows is elsewhere. */
     if (query->allowed && scratch->found.count < MIN(scratch->found.cap, allowed)) pass = true;
     if (pass) pass_over(&w);
-    return graph_rerank(graph, query->vector, &scratch->query,
-                        query->allowed ? &scratch->found : &scratch->beam, k, hits);
+    Beam *best = query->allowed ? &scratch->found : &scratch->beam;
+    best->count = MIN(best->count, ef);
+    return graph_rerank(graph, query->vector, &scratch->query, best, k, hits);
 }

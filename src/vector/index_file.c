@@ -122,7 +122,7 @@ static bool header_check(const IndexFile *file, Err *err) {
     if (h->crc != header_crc(h)) return err_set(err, LH_CORRUPT, "the header's checksum is wrong");
     if (n > GRAPH_ROWS_MAX || h->dimensions == 0 || h->dimensions > DIMENSIONS_MAX ||
         h->stride < h->dimensions || h->stride > DIMENSIONS_MAX || h->stride % 16 ||
-        h->degree > 2 * GRAPH_M_MAX || h->l2 > 1)
+        h->degree > 2 * GRAPH_M_MAX || h->l2 > 1 || !graph_gaps_check(h->gaps))
         return err_set(err, LH_CORRUPT, "the index file's header has impossible sizes");
     size_t padded = code_padded(h->dimensions), model = n ? code_model_len(padded) : 0;
     return section_check(file, SECTION_VECTORS, n * h->stride * sizeof(float), err) &&
@@ -199,6 +199,7 @@ Graph index_file_graph(const IndexFile *file) {
                    .entries = section_data(file, SECTION_ENTRIES),
                    .records = section_data(file, SECTION_RECORDS),
                    .fine = section_data(file, SECTION_FINE),
+                   .gaps = file->header->gaps,
                    .degree = file->header->degree,
                    .entry_count = file->header->sections[SECTION_ENTRIES].size / sizeof(uint32_t)};
     graph_group_entries(&graph);

@@ -5,9 +5,9 @@
  *     4096    ...   sections, each at a multiple of 64, in the order of IndexSection
  *
  * A file is written once and never changed; another version is refused by number (version 1 had no
- * codes, version 2 wider records). Every section's CRC32C is in the header; index_file_verify reads
- * them all. What is followed from the file (links, rows, text offsets) is checked as it is
- * followed. Thread rule: a mapped file is read-only. */
+ * codes, version 2 wider records, version 3 no gaps). Every section's CRC32C is in the header;
+ * index_file_verify reads them all. What is followed from the file (links, rows, text offsets) is
+ * checked as it is followed. Thread rule: a mapped file is read-only. */
 #pragma once
 
 #include "vector/graph.h"
@@ -15,7 +15,7 @@
 
 #include <limits.h>
 
-#define INDEX_FILE_VERSION 3
+#define INDEX_FILE_VERSION 4
 
 typedef enum IndexSection {
     SECTION_VECTORS, /* count rows of stride floats */
@@ -39,6 +39,7 @@ typedef struct IndexHeader {
     uint32_t version, dimensions, stride, degree;
     uint64_t count, seed; /* seed: of the codes' rotation */
     uint32_t l2, unused;  /* 1 where similarity is -distance^2 / 2 */
+    float gaps[GRAPH_GAPS];
     struct {
         uint64_t offset, size;
         uint32_t crc, unused;

@@ -2,6 +2,7 @@
  * configuration: its other sections are taken over as they are. */
 #include "vector/index_file.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static bool put(IndexFileWriter *writer, const void *array, size_t count, size_t size, Err *err) {
@@ -13,6 +14,7 @@ bool index_writer_graph(IndexFileWriter *writer, const GraphParts *parts, Err *e
     size_t n = parts->count, padded = code_padded(writer->header.dimensions);
     writer->header.degree = (uint32_t)parts->degree;
     writer->header.seed = parts->model.seed;
+    memcpy(writer->header.gaps, parts->gaps, sizeof parts->gaps);
     return put(writer, parts->rows, n, sizeof *parts->rows, err) &&
            put(writer, parts->links, n * parts->degree, sizeof *parts->links, err) &&
            put(writer, parts->entries, parts->entry_count, sizeof *parts->entries, err) &&

@@ -132,6 +132,63 @@ TEST("a walk under a filter answers only what is allowed, and finds it") {
     free(set.bits);
 }
 
+TEST("gaps grow from rank to rank, and are those of an exact search, nearly") {
+    for (int l2 = 0; l2 < 2; l2++) {
+        OWNED(unmake) Data data;
+        Hit hits[65];
+        double sum = 0;
+        make(&data, 5000, 50, l2);
+        build(&data, 2);
+        CHECK(graph_gaps_check(data.graph.gaps) && data.graph.gaps[0] == 0);
+        CHECK(graph_gap(data.graph.gaps, 10, 1024) < INFINITY);
+        CHECK(graph_gap(data.graph.gaps, 10, 1025) == INFINITY);
+        CHECK(graph_gap(data.graph.gaps, 10, 10) == 0);
+        for (size_t row = 0; row < 4900; row += 49) { /* of every cluster */
+            exact_search(&data.vectors, vectors_row(&data.vectors, row), 65, NULL, hits);
+            sum += vectors_distance(&data.vectors, hits[64].score) -
+                   vectors_distance(&data.vectors, hits[12].score);
+        }
+        double expected = sum / 100, found = graph_gap(data.graph.gaps, 12, 64);
+        CHECK(found > 0.9 * expected && found < 1.1 * expected);
+    }
+}
+
+TEST("fewer rows than ranks, and products of vectors of unlike length, have no gaps") {
+    OWNED(unmake) Data data;
+    make(&data, 200, 5, false);
+    build(&data, 1);
+    CHECK(graph_gap(data.graph.gaps, 1, 128) < INFINITY);
+    CHECK(graph_gap(data.graph.gaps, 1, 200) == INFINITY);
+    for (size_t i = 0; i < DIMENSIONS; i++) data.rows[3 * DIMENSIONS + i] *= 2;
+    build(&data, 1);
+    CHECK(graph_gap(data.graph.gaps, 1, 2) == INFINITY);
+}
+
+TEST("numbers that fall, and NaN, are no gaps") {
+    float gaps[GRAPH_GAPS] = {0};
+    CHECK(graph_gaps_check(gaps));
+    gaps[GRAPH_GAPS - 1] = INFINITY;
+    CHECK(graph_gaps_check(gaps));
+    gaps[3] = 1;
+    CHECK(!graph_gaps_check(gaps));
+    gaps[3] = NAN;
+    CHECK(!graph_gaps_check(gaps));
+    gaps[3] = 0;
+    gaps[0] = -1;
+    CHECK(!graph_gaps_check(gaps));
+}
+
+TEST("a beam that widens where rows crowd finds more than one that does not") {
+    static float unknown[GRAPH_GAPS];
+    OWNED(unmake) Data data;
+    for (size_t i = 0; i < GRAPH_GAPS; i++) unknown[i] = INFINITY;
+    make(&data, 20000, 4, false);
+    build(&data, 2);
+    double wide = recall(&data, 16, NULL);
+    data.graph.gaps = unknown;
+    CHECK(wide > recall(&data, 16, NULL) + 0.02);
+}
+
 TEST("the graph does not depend on the number of threads") {
     OWNED(unmake) Data one, three;
     make(&one, 3000, 5, false);

@@ -38,6 +38,7 @@ static void write_file(const char *path) {
     writer.header.dimensions = 5;
     writer.header.stride = 16;
     writer.header.degree = 2;
+    writer.header.gaps[GRAPH_GAPS - 1] = 1;
     for (int s = 0; s < SECTION_COUNT; s++) {
         CHECK_OK(index_writer_add(&writer, sections[s], &err));
         CHECK_OK(index_writer_next(&writer, &err));
@@ -64,6 +65,7 @@ TEST("what is written is read back, and checksums hold") {
     CHECK_INT(graph.entry_count, 1);
     CHECK(vectors_row(&graph.vectors, 1)[1] == 1);
     CHECK_INT(graph.rows[0], 1);
+    CHECK(graph.gaps[GRAPH_GAPS - 1] == 1);
 }
 
 TEST("a file that is cut anywhere is refused or fails its checksums, and reading it does not "
@@ -108,6 +110,18 @@ TEST("an older or a newer version is refused by number, and says to build again"
         CHECK(!index_file_open(path, &file, &err) && err.kind == LH_IMPOSSIBLE);
         CHECK(strstr(err.message, expected) && strstr(err.message, "build it again"));
     }
+}
+
+TEST("gaps that fall are refused, whatever the checksum says") {
+    const char *path = fresh_file();
+    OWNED(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    IndexFile file = {0};
+    IndexHeader header;
+    CHECK(pread(fd, &header, sizeof header, 0) == sizeof header);
+    header.gaps[0] = 2;
+    header.crc = crc32c(0, raw(&header, offsetof(IndexHeader, crc)));
+    CHECK(pwrite(fd, &header, sizeof header, 0) == sizeof header);
+    CHECK(!index_file_open(path, &file, &err) && err.kind == LH_CORRUPT);
 }
 
 TEST("text offsets that point outside are empty texts") {
