@@ -1,6 +1,6 @@
 // benchmark: build and search of our vector engine beside hnswlib, faiss, USearch and zvec
 // Every engine is a process of its own with m 16 and ef_construction 200 over the same vectors of
-// length 1. Builds come one after another; then sweeps of ef alternate between the engines, and
+// length 1. Builds come one after another; then the engines take turns at each ef, over and over, and
 // medians over the rounds are interpolated at each recall@10. vector.svg draws the curves.
 // usage: [DATA=made,text,large] [ENGINES=hnswlib,...] node bench/vector.mjs
 // `text` embeds the descriptions of Debian's packages (apt-cache dumpavail) by the built-in
@@ -12,7 +12,8 @@ import { createInterface } from 'node:readline'
 import { build, freshDir, median, printTable, quick } from './report.mjs'
 
 const recalls = [0.9, 0.95, 0.99, 0.999]
-const rounds = which => quick || which !== 'made' ? 1 : 2 // sweeps of texts reach the widest beams, and take long enough
+const efs = [10, 12, 16, 20, 26, 34, 44, 58, 76, 100, 130, 170, 220, 290, 380, 500, 650, 850, 1100]
+const rounds = quick ? 1 : 3
 const packages = { usearch: 'usearch@2.26.2', zvec: '@zvec/zvec@0.7.0' }
 const dir = freshDir(), modules = resolve(build, 'bench-npm')
 
@@ -46,34 +47,43 @@ function engines() {
   }
 }
 
-// A child that has built; sweep() asks it for one more sweep.
+// A child that has built; ask() has it search.
 async function start([command, args]) {
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async () => {
-    const out = []
-    for (;;) {
-      const { value, done } = await lines.next()
-      if (done) throw new Error(`${command} ended early`)
-      if (value === 'end') return out
-      out.push(value.split(' '))
-    }
+  const line = async () => {
+    const { value, done } = await lines.next()
+    if (done) throw new Error(`${command} ended early`)
+    return value.split(' ')
   }
-  const built = await answer()
+  const built = []
+  for (let words = await line(); words[0] !== 'end'; words = await line()) built.push(words)
   return {
     built: Object.fromEntries(built.filter(l => l[0] === 'build').map(l => [l[1], Number(l[2])])),
     memory: Number(built.find(l => l[0] === 'memory')[1]),
-    sweep: async () => {
-      child.stdin.write('sweep\n')
-      return (await answer()).filter(l => l[0] === 'point').map(l => l.slice(1).map(Number))
+    ask: async question => {
+      child.stdin.write(`${question}\n`)
+      return (await line()).map(Number)
     },
     stop: () => child.stdin.end(),
   }
 }
 
-// Points of several sweeps: the same ef and recall, the median of each rate.
-const merged = sweeps => sweeps[0].map((point, i) =>
-  [point[0], point[1], ...[2, 3].map(column => median(sweeps.map(sweep => sweep[i][column])))])
+// For each engine its points, [ef, recall, rate of one thread, of two], up to the first of nearly
+// perfect recall. What the machine does meanwhile falls on all engines.
+async function sweep(engines) {
+  const points = Object.fromEntries(Object.keys(engines).map(name => [name, []])), rates = {}
+  for (const ef of efs)
+    for (const [name, engine] of Object.entries(engines))
+      if (!(points[name].at(-1)?.[1] >= 0.9992)) points[name].push([ef, ...await engine.ask(`recall ${ef}`)])
+  for (let round = 0; round < rounds; round++)
+    for (const [i, ef] of efs.entries())
+      for (const [name, engine] of Object.entries(engines))
+        if (points[name][i]) (rates[`${name} ${i}`] ??= []).push(await engine.ask(`rate ${ef}`))
+  for (const name in points)
+    points[name].forEach((point, i) => point.push(...[0, 1].map(column => median(rates[`${name} ${i}`].map(rate => rate[column])))))
+  return points
+}
 
 // The rate at a recall, between the points around it; undefined where no point reaches it.
 function rateAt(points, recall, column) {
@@ -149,11 +159,9 @@ async function measure(which, known) {
       console.log(`${name}: ${error.message}: left out`)
     }
   }
-  const sweeps = Object.fromEntries(Object.keys(started).map(name => [name, []]))
-  for (let round = 0; round < rounds(which); round++)
-    for (const [name, child] of Object.entries(started)) sweeps[name].push(await child.sweep())
+  const points = await sweep(started)
   for (const [name, child] of Object.entries(started)) {
-    results[name] = { built: child.built, memory: child.memory, points: merged(sweeps[name]) }
+    results[name] = { built: child.built, memory: child.memory, points: points[name] }
     child.stop()
   }
   const title = `${which}: ${rows} x ${dimensions}, cosine`

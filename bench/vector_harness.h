@@ -1,9 +1,9 @@
-/* What engines have in common in bench/vector.mjs: reading the data, timing builds, and a sweep of
- * the search's effort each time a line comes on standard input, so that the driver can alternate
- * between engines that stay built. C and C++ include it.
+/* What engines have in common in bench/vector.mjs: reading the data, timing builds, and searches of
+ * one effort each time a line comes on standard input, so that the driver can alternate between
+ * engines that stay built. C and C++ include it.
  *
- * Prints lines: build THREADS SECONDS, memory MIB, point EF RECALL QPS_1_THREAD QPS_2_THREADS,
- * end. Memory is what the process has beside the mapped data, plus the vectors where the engine
+ * Prints lines: build THREADS SECONDS, memory MIB, end. Then "recall EF" is answered by the recall,
+ * "rate EF" by the queries a second of one thread and of two. Memory is what the process has beside the mapped data, plus the vectors where the engine
  * keeps no copy. Recall counts ties as found when they are among the exact ten. */
 #pragma once
 
@@ -21,9 +21,7 @@
 
 #define BENCH_K 10
 #define BENCH_THREADS_MAX 2
-#define BENCH_TIMED 3     /* passes over the queries at least, of which the fastest counts */
-#define BENCH_SECONDS 0.5 /* that they take at least together: a quick engine makes more */
-#define BENCH_ENOUGH 5    /* seconds after which a slow engine makes fewer */
+#define BENCH_SECONDS 0.2 /* that passes over the queries take at least */
 
 typedef struct Bench {
     const float *rows, *queries;
@@ -96,8 +94,9 @@ static void *bench_pass(void *context) {
 }
 
 static double bench_qps(const Bench *b, size_t ef, int threads) {
-    double best = 1e30, all = 0;
-    for (int round = 0; all < (round < BENCH_TIMED ? BENCH_ENOUGH : BENCH_SECONDS); round++) {
+    double all = 0;
+    size_t queries = 0;
+    for (; all < BENCH_SECONDS; queries += b->query_count) {
         pthread_t helpers[BENCH_THREADS_MAX];
         BenchPass passes[BENCH_THREADS_MAX];
         double started = bench_now();
@@ -108,11 +107,9 @@ static double bench_qps(const Bench *b, size_t ef, int threads) {
         }
         bench_pass(&passes[0]);
         for (int t = 1; t < threads; t++) pthread_join(helpers[t], NULL);
-        double seconds = bench_now() - started;
-        if (seconds < best) best = seconds;
-        all += seconds;
+        all += bench_now() - started;
     }
-    return (double)b->query_count / best;
+    return (double)queries / all;
 }
 
 static double bench_recall(const Bench *b, size_t ef) {
@@ -128,21 +125,16 @@ static double bench_recall(const Bench *b, size_t ef) {
     return (double)hits / (double)(b->query_count * BENCH_K);
 }
 
-/* Until standard input ends: a sweep for each line. */
+/* Until standard input ends. */
 static void bench_serve(const Bench *b) {
-    static const size_t efs[] = {10,  12,  16,  20,  26,  34,  44,  58,  76,  100,
-                                 130, 170, 220, 290, 380, 500, 650, 850, 1100};
     char line[64];
+    size_t ef;
     printf("end\n");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        double recall = 0;
-        for (size_t i = 0; i < sizeof efs / sizeof *efs && recall < 0.9992; i++) {
-            recall = bench_recall(b, efs[i]);
-            printf("point %zu %.5f %.1f %.1f\n", efs[i], recall, bench_qps(b, efs[i], 1),
-                   bench_qps(b, efs[i], 2));
-        }
-        printf("end\n");
+        if (sscanf(line, "recall %zu", &ef) == 1) printf("%.5f\n", bench_recall(b, ef));
+        if (sscanf(line, "rate %zu", &ef) == 1)
+            printf("%.1f %.1f\n", bench_qps(b, ef, 1), bench_qps(b, ef, 2));
         fflush(stdout);
     }
 }
