@@ -3,8 +3,9 @@
  * engines that stay built. C and C++ include it.
  *
  * Prints lines: build THREADS SECONDS, memory MIB, end. Then "recall EF" is answered by the recall,
- * "rate EF" by the queries a second of one thread and of two. Memory is what the process has beside the mapped data, plus the vectors where the engine
- * keeps no copy. Recall counts ties as found when they are among the exact ten. */
+ * "rate EF" by the queries a second of one thread and of two. Memory is what the process has beside
+ * the mapped data, plus the vectors where the engine keeps no copy. Recall counts ties as found
+ * when they are among the exact ten. */
 #pragma once
 
 #include <fcntl.h>
