@@ -21,7 +21,7 @@ static void search(const IndexFile *file) {
     memset(bits, 0xff, sizeof bits);
     assert(graph.vectors.count / 64 < COUNT(bits)); /* a row takes 64 bytes and more */
     for (int filtered = 0; filtered < 2; filtered++) {
-        GraphQuery walk = {query, COUNT(hits), COUNT(hits), filtered ? &all : NULL};
+        GraphQuery walk = {query, COUNT(hits), 3 * COUNT(hits), filtered ? &all : NULL};
         size_t count = graph_search(&graph, &walk, scratch, hits);
         for (size_t i = 0; i < count; i++) assert(hits[i].row < graph.vectors.count);
     }
