@@ -3,7 +3,6 @@
  * dataset's own are taken as they are. */
 #include "vector/build.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,17 +254,14 @@ static bool embed_texts(Build *b, Err *err) {
     return true;
 }
 
-static bool vector_check(const float *vector, size_t len, size_t dimensions, Str id, Err *err) {
+static bool vector_check(const Build *b, const float *vector, size_t len, Str id, Err *err) {
+    size_t dimensions = (size_t)b->meta.dimensions;
     if (len != dimensions || len == 0 || len > EMBED_DIMENSIONS_MAX)
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
                         "the vector of '%.*s' has %zu numbers, the first has %zu (1 to %d fit)",
                         (int)MIN(id.len, 80), id.data, len, dimensions, EMBED_DIMENSIONS_MAX);
-    for (size_t i = 0; i < len; i++)
-        if (!isfinite(vector[i]))
-            return err_code(err, LH_IMPOSSIBLE, "not_finite",
-                            "the vector of '%.*s' holds a number that is not finite",
-                            (int)MIN(id.len, 80), id.data);
-    return true;
+    return metric_check(b->metric, vector, len, err) ||
+           err_while(err, "document '%.*s'", (int)MIN(id.len, 80), id.data);
 }
 
 static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
@@ -277,7 +273,7 @@ static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
     Str id = rows_text(rows, 0, row);
     const float *vector = rows_floats(rows, 1, row, &len);
     if (b->meta.dimensions == 0) b->meta.dimensions = (int64_t)len;
-    if (!vector_check(vector, len, (size_t)b->meta.dimensions, id, err)) return false;
+    if (!vector_check(b, vector, len, id, err)) return false;
     if (is_by_hand(b, id)) return true;
     if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
     b->stride = stride_of(len);

@@ -17,6 +17,8 @@
 #define GRAPH_M_MAX 128
 #define GRAPH_ROWS_MAX 100000000u
 #define GRAPH_GAPS 20
+/* Products of vectors that are no longer, squared distances and sums of them are finite floats. */
+#define VECTOR_LENGTH_MAX 1e15
 
 typedef struct Vectors {
     const float *data; /* count rows of stride floats, zeros beyond dimensions */
@@ -87,7 +89,8 @@ typedef struct GraphParts {
 } GraphParts;
 
 /* The same for the same vectors whatever the number of threads. LH_CANCELLED when asked to stop.
- * Beside the vectors it needs graph_build_bytes. */
+ * LH_IMPOSSIBLE "vector_too_long": beyond VECTOR_LENGTH_MAX, or not finite. Beside the vectors it
+ * needs graph_build_bytes. */
 bool graph_build(const GraphBuild *build, GraphParts *out, Err *err);
 void graph_parts_close(GraphParts *parts);
 Graph graph_of(const GraphParts *parts, const Vectors *vectors);

@@ -131,7 +131,11 @@ bool graph_build(const GraphBuild *build, GraphParts *out, Err *err) {
     if (build->vectors.count > 0) {
         OWNED(builder_close) Builder b;
         builder_open(&b, build, &parts);
-        if (!build_steps(&b)) return err_set(err, LH_CANCELLED, "cancelled");
+        if (!build_steps(&b))
+            return b.too_long
+                       ? err_code(err, LH_IMPOSSIBLE, "vector_too_long",
+                                  "a vector is not finite, or longer than %.0e", VECTOR_LENGTH_MAX)
+                       : err_set(err, LH_CANCELLED, "cancelled");
     }
     if (build->progress) build->progress(build->context, 1);
     *out = parts;

@@ -32,6 +32,7 @@ typedef struct Builder {
     uint16_t *link_count;
     atomic_size_t done; /* rows that steps have finished, for progress */
     atomic_bool cancelled;
+    atomic_bool too_long; /* a vector is beyond VECTOR_LENGTH_MAX; then it is cancelled as well */
 } Builder;
 
 /* Once yes, yes for all: what one thread left undone must not be believed by another. */

@@ -5,11 +5,22 @@
 
 #include <stdlib.h>
 
+/* Whoever gives vectors has checked them; but they come from a file, which may be damaged. */
+static bool is_comparable(const Vectors *vectors, const float *row) {
+    return kernels()->dot(row, row, vectors->stride) <= VECTOR_LENGTH_MAX * VECTOR_LENGTH_MAX;
+}
+
 static void encode_row(Builder *b, size_t row, float *rotated) {
     const CodeModel *model = &b->parts->model;
     int8_t *code = b->codes + row * b->padded;
+    const float *x = vectors_row(&b->options->vectors, row);
     int32_t dot;
-    code_rotate(model, vectors_row(&b->options->vectors, row), rotated);
+    if (!is_comparable(&b->options->vectors, x)) {
+        atomic_store(&b->too_long, true);
+        atomic_store(&b->cancelled, true);
+        return;
+    }
+    code_rotate(model, x, rotated);
     float scale = kernels()->narrow(rotated, b->padded, I8_MAX, code);
     b->scales[row] = scale;
     kernels()->dots_i8(code, code, b->padded, &(uint32_t){0}, 1, &dot);

@@ -85,7 +85,5 @@ void builder_measure_gaps(Builder *b) {
         for (size_t row = 0; row < SAMPLE; row++) sum += sample.gaps[row * GRAPH_GAPS + i];
         b->parts->gaps[i] = (float)(sum / SAMPLE);
     }
-    if (!graph_gaps_check(b->parts->gaps)) /* distances beyond a float's range */
-        for (size_t i = 0; i < GRAPH_GAPS; i++) b->parts->gaps[i] = INFINITY;
     free(sample.gaps);
 }

@@ -18,6 +18,17 @@ static double norm2(const float *vector, size_t dimensions) {
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err) {
+    double length = sqrt(norm2(vector, dimensions));
+    if (!isfinite(length))
+        return err_code(err, LH_INVALID, "not_finite",
+                        "the vector holds a number that is not finite");
+    return metric == METRIC_COSINE || length <= VECTOR_LENGTH_MAX ||
+           err_code(err, LH_IMPOSSIBLE, "vector_too_long",
+                    "the vector has a length of %.3g, at most %.0e is taken: scale it down", length,
+                    VECTOR_LENGTH_MAX);
+}
+
 void metric_prepare(Metric metric, float *vector, size_t dimensions) {
     if (metric != METRIC_COSINE) return;
     double length = sqrt(norm2(vector, dimensions));

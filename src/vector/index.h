@@ -10,7 +10,10 @@
 typedef enum Metric { METRIC_COSINE, METRIC_L2, METRIC_DOT } Metric;
 extern const char *const metric_names[]; /* "cosine", "l2", "dot" */
 Metric metric_of(Str name);              /* of a name that an option's choices checked */
-/* What a vector of this metric is stored and asked as: scaled to length 1 for the cosine. */
+/* LH_INVALID "not_finite"; LH_IMPOSSIBLE "vector_too_long", which none is for the cosine. */
+bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err);
+/* What a checked vector of this metric is stored and asked as: scaled to length 1 for the cosine.
+ */
 void metric_prepare(Metric metric, float *vector, size_t dimensions);
 /* What a client sees of a hit: the cosine, the dot product, or minus the L2 distance, which is
  * taken again from the vector because the similarity that ranks is a difference of large numbers.

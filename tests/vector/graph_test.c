@@ -189,6 +189,45 @@ TEST("a beam that widens where rows crowd finds more than one that does not") {
     CHECK(wide > recall(&data, 16, NULL) + 0.02);
 }
 
+static void scale(Data *data, size_t from, size_t count, float by) {
+    for (size_t i = from * DIMENSIONS; i < (from + count) * DIMENSIONS; i++) data->rows[i] *= by;
+}
+
+TEST("vectors of nearly the greatest length, and short ones, are found as others are") {
+    for (int tiny = 0; tiny < 2; tiny++) {
+        OWNED(unmake) Data data;
+        Hit exact[10], found[10];
+        make(&data, 3000, 20, true);
+        scale(&data, 0, 3000, tiny ? 1e-15F : 9e14F / 6.5F);
+        build(&data, 2);
+        CHECK(graph_gaps_check(data.graph.gaps));
+        CHECK(graph_gap(data.graph.gaps, 1, 128) < INFINITY);
+        size_t same = 0;
+        for (size_t q = 0; q < 50; q++) {
+            const float *query = vectors_row(&data.vectors, q * 53);
+            exact_search(&data.vectors, query, 10, NULL, exact);
+            CHECK_INT(search(&data, query, 10, 100, NULL, found), 10);
+            for (size_t i = 0; i < 10; i++) same += found[i].row == exact[i].row;
+        }
+        if (same < 490) kit_fail(__FILE__, __LINE__, "found %zu of 500", same);
+    }
+}
+
+TEST("a vector whose distances are beyond a float's range is refused, not built with") {
+    const float longer[] = {1e16F, 1e25F, 1e38F, INFINITY, NAN};
+    for (size_t i = 0; i < sizeof longer / sizeof *longer; i++) {
+        OWNED(unmake) Data data;
+        Err err = {0};
+        make(&data, 3000, 20, true);
+        scale(&data, i * 600, i < 2 ? 1 : 500, longer[i]);
+        GraphBuild options = {.vectors = data.vectors, .m = 12, .ef_construction = 120};
+        options.threads = 2;
+        CHECK(!graph_build(&options, &data.parts, &err));
+        CHECK(err.kind == LH_IMPOSSIBLE && !strcmp(err_word(&err), "vector_too_long"));
+        CHECK(!data.parts.rows);
+    }
+}
+
 TEST("the graph does not depend on the number of threads") {
     OWNED(unmake) Data one, three;
     make(&one, 3000, 5, false);
