@@ -20,7 +20,8 @@ typedef enum JsonKind {
     JSON_REAL,
     JSON_TEXT,
     JSON_ARRAY,
-    JSON_OBJECT
+    JSON_OBJECT,
+    JSON_FLOATS /* an array too, of numbers: json_read_floats */
 } JsonKind;
 
 typedef struct Json Json;
@@ -34,13 +35,23 @@ struct Json {
         double real;
         Str text;
         struct {
-            Json *items; /* elements or members, in document order */
+            union {
+                Json *items; /* elements or members, in document order */
+                const float *floats;
+            };
             size_t len;
         };
     };
 };
 
 bool json_read(Str text, Arena *arena, const Json **out, Err *err); /* LH_INVALID names the place */
+/* The same, several times as fast where nearly all of the text is an array of numbers under this
+ * name in the root: that may then be JSON_FLOATS, each number rounded to a float. member may be
+ * NULL. */
+bool json_read_floats(Str text, const char *member, Arena *arena, const Json **out, Err *err);
+/* Of an array or JSON_FLOATS, list->len of them, infinite beyond a float's range; false: there is
+ * something else than numbers. */
+bool json_floats(const Json *list, float *out);
 const Json *json_get(const Json *object,
                      const char *name);           /* NULL: no such member, or not an object */
 bool json_number(const Json *value, double *out); /* of any number kind */

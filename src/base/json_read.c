@@ -145,8 +145,9 @@ bool json_number(const Json *value, double *out) {
 }
 
 const char *json_kind_name(JsonKind kind) {
-    static const char *const names[] = {"null",     "true or false", "an integer", "an integer",
-                                        "a number", "a text",        "an array",   "an object"};
+    static const char *const names[] = {"null",       "true or false", "an integer",
+                                        "an integer", "a number",      "a text",
+                                        "an array",   "an object",     "an array"};
     return names[kind];
 }
 

@@ -149,6 +149,11 @@ void jw_json(JsonWriter *w, const Json *value) {
     case JSON_OBJECT:
         write_members(w, value);
         break;
+    case JSON_FLOATS:
+        jw_array(w);
+        for (size_t i = 0; i < value->len; i++) jw_float(w, value->floats[i]);
+        jw_end(w);
+        break;
     }
 }
 

@@ -11,6 +11,12 @@ const Option *option_find(const Option *options, Str name) {
     return NULL;
 }
 
+const char *options_floats(const Option *options) {
+    for (const Option *option = options; option->name; option++)
+        if (option->type == LH_FLOATS) return option->name;
+    return NULL;
+}
+
 const char *option_nearest(const Option *options, Str name) {
     const char *best = NULL;
     size_t best_distance = MAX(name.len / 3, 2) + 1; /* two letters swapped count as two */
@@ -50,11 +56,9 @@ static bool check_choice(const Option *option, Str value, Err *err) {
 }
 
 static bool wrong_type(const Option *option, const char *given, Err *err) {
-    static const char *const wanted[] = {[LH_TEXT] = "a text",
-                                         [LH_FLAG] = "true or false",
-                                         [LH_INT] = "an integer",
-                                         [LH_REAL] = "a number",
-                                         [LH_JSON] = "JSON"};
+    static const char *const wanted[] = {
+        [LH_TEXT] = "a text",   [LH_FLAG] = "true or false", [LH_INT] = "an integer",
+        [LH_REAL] = "a number", [LH_JSON] = "JSON",          [LH_FLOATS] = "a list of numbers"};
     return err_code(err, LH_INVALID, "wrong_type", "'%s' must be %s, not %s", option->name,
                     wanted[option->type], given);
 }
@@ -63,9 +67,11 @@ static bool read_json(const Option *option, const Json *value, void *out, Err *e
     char *field = (char *)out + option->offset;
     double real;
     switch (option->type) {
+    case LH_FLOATS:
+        if (value->kind != JSON_ARRAY && value->kind != JSON_FLOATS) break;
+        return *(const Json **)field = value, true;
     case LH_JSON:
-        *(const Json **)field = value;
-        return true;
+        return *(const Json **)field = value, true;
     case LH_TEXT:
         if (value->kind != JSON_TEXT) break;
         return check_choice(option, value->text, err) && (*(Str *)field = value->text, true);
@@ -89,6 +95,7 @@ bool option_set(const Option *option, Str value, void *out, Err *err) {
     double real;
     switch (option->type) {
     case LH_JSON:
+    case LH_FLOATS:
         return err_set(err, LH_INVALID, "'%s' cannot be given as text", option->name);
     case LH_TEXT:
         return check_choice(option, value, err) && (*(Str *)field = value, true);

@@ -14,11 +14,12 @@
 #include "base/json.h"
 
 typedef enum OptionType {
-    LH_TEXT, /* Str */
-    LH_FLAG, /* bool */
-    LH_INT,  /* int64_t */
-    LH_REAL, /* double */
-    LH_JSON, /* const Json *, any value; JSON sources only */
+    LH_TEXT,   /* Str */
+    LH_FLAG,   /* bool */
+    LH_INT,    /* int64_t */
+    LH_REAL,   /* double */
+    LH_JSON,   /* const Json *, any value; JSON sources only */
+    LH_FLOATS, /* const Json *, a list that json_floats reads; JSON sources only */
 } OptionType;
 
 typedef struct Option {
@@ -40,6 +41,8 @@ void options_defaults(const Option *options, void *out);
 bool options_read(const Option *options, const Json *object, void *out, Err *err);
 /* One value written as text: a query parameter, an environment variable, a flag. */
 bool option_set(const Option *option, Str value, void *out, Err *err);
+/* The name of the first of LH_FLOATS, or NULL. */
+const char *options_floats(const Option *options);
 const Option *option_find(const Option *options, Str name);
 /* The nearest name for "did you mean '%s'?", or NULL. */
 const char *option_nearest(const Option *options, Str name);

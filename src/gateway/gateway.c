@@ -133,7 +133,8 @@ static bool read_body(Call *call, Err *err) {
     if (call->request->body.size == 0)
         return err_code(err, LH_INVALID, "missing_body", "this route needs a JSON body");
     call->body = arena_alloc(call->arena, route->body_size);
-    return json_read(str_of(call->request->body), call->arena, &call->json, err) &&
+    return json_read_floats(str_of(call->request->body), options_floats(route->body), call->arena,
+                            &call->json, err) &&
            options_read(route->body, call->json, call->body, err);
 }
 

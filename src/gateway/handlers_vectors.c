@@ -138,12 +138,12 @@ static bool search_raw(App *app, Call *call, Err *err) {
                         "the body has %zu bytes, a vector of this index has %zu", body.size, size);
     float *floats = arena_alloc(call->arena, body.size); /* the body may not be aligned */
     memcpy(floats, body.data, body.size);
-    search.float_count = (size_t)dimensions;
-    search.floats = floats;
+    Json vector = {.kind = JSON_FLOATS, .floats = floats, .len = (size_t)dimensions};
+    search.vector = &vector;
     if (count == 1) return search_one(app, call, &search, err);
     text_add(&text, STR("{\"results\":["));
     for (size_t i = 0; i < count; i++) {
-        search.floats = floats + i * (size_t)dimensions;
+        vector.floats = floats + i * (size_t)dimensions;
         if (i > 0) text_add_byte(&text, ',');
         if (!index_search(app->indexes, &search, &text, err)) return false;
     }

@@ -25,10 +25,17 @@ static void write_fallback(const Option *option, JsonWriter *w) {
 }
 
 static void write_schema(const Option *option, JsonWriter *w) {
-    static const char *const types[] = {
-        [LH_TEXT] = "string", [LH_FLAG] = "boolean", [LH_INT] = "integer", [LH_REAL] = "number"};
+    static const char *const types[] = {[LH_TEXT] = "string",
+                                        [LH_FLAG] = "boolean",
+                                        [LH_INT] = "integer",
+                                        [LH_REAL] = "number",
+                                        [LH_FLOATS] = "array"};
     jw_object(w);
     if (option->type != LH_JSON) jw_member_text(w, "type", str_from(types[option->type]));
+    if (option->type == LH_FLOATS) {
+        jw_name(w, "items");
+        jw_raw(w, STR("{\"type\":\"number\"}"));
+    }
     if (option->min || option->max) {
         jw_member_real(w, "minimum", option->min);
         jw_member_real(w, "maximum", option->max);

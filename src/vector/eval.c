@@ -124,20 +124,17 @@ static bool embed_text(IndexEntry *entry, Str text, Arena *arena, EvalQuery *out
 
 static bool take_vector(IndexEntry *entry, const Json *json, Arena *arena, EvalQuery *out,
                         Err *err) {
+    Metric metric = metric_of(entry->meta.metric);
     size_t dimensions = entry->index->dimensions;
-    double value;
     if (json->len != dimensions)
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
                         "a query has %zu numbers, index '%.*s' has %zu dimensions", json->len,
                         SHOW(entry->meta.index), dimensions);
     *out = (EvalQuery){.vector = new_vector(entry->index, arena)};
-    for (size_t i = 0; i < dimensions; i++) {
-        if (!json_number(&json->items[i], &value) || !isfinite((float)value))
-            return err_code(err, LH_INVALID, "wrong_type", "a query holds no finite numbers");
-        out->vector[i] = (float)value;
-    }
-    metric_prepare(metric_of(entry->meta.metric), out->vector, dimensions);
-    return true;
+    if (!json_floats(json, out->vector))
+        return err_code(err, LH_INVALID, "wrong_type", "a query must hold numbers");
+    return metric_check(metric, out->vector, dimensions, err) &&
+           (metric_prepare(metric, out->vector, dimensions), true);
 }
 
 static bool take_query(IndexEntry *entry, const Json *json, Arena *arena, EvalQuery *out,

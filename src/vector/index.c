@@ -21,7 +21,7 @@ static double norm2(const float *vector, size_t dimensions) {
 bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err) {
     double length = sqrt(norm2(vector, dimensions));
     if (!isfinite(length))
-        return err_code(err, LH_INVALID, "not_finite",
+        return err_code(err, LH_INVALID, "wrong_type",
                         "the vector holds a number that is not finite");
     return metric == METRIC_COSINE || length <= VECTOR_LENGTH_MAX ||
            err_code(err, LH_IMPOSSIBLE, "vector_too_long",

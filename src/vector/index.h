@@ -10,7 +10,7 @@
 typedef enum Metric { METRIC_COSINE, METRIC_L2, METRIC_DOT } Metric;
 extern const char *const metric_names[]; /* "cosine", "l2", "dot" */
 Metric metric_of(Str name);              /* of a name that an option's choices checked */
-/* LH_INVALID "not_finite"; LH_IMPOSSIBLE "vector_too_long", which none is for the cosine. */
+/* LH_INVALID "wrong_type"; LH_IMPOSSIBLE "vector_too_long", which none is for the cosine. */
 bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err);
 /* What a checked vector of this metric is stored and asked as: scaled to length 1 for the cosine.
  */

@@ -2,7 +2,6 @@
  * durable before it is answered, and is applied to the overlay of the entry that is in force. */
 #include "vector/indexes.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,18 +166,14 @@ static bool read_given(const Json *json, size_t at, GivenRow *out, Err *err) {
 static bool take_vector(const RowsRequest *request, const GivenRow *row, size_t at, float *out,
                         Err *err) {
     size_t dimensions = request->entry->index->dimensions;
-    double number;
     if (row->vector->len != dimensions)
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
                         "row %zu: the vector has %zu numbers, index '%.*s' has %zu dimensions", at,
                         row->vector->len, SHOW(request->entry->meta.index), dimensions);
-    for (size_t i = 0; i < dimensions; i++) {
-        if (!json_number(&row->vector->items[i], &number) || !isfinite((float)number))
-            return err_code(err, LH_INVALID, "wrong_type",
-                            "row %zu: 'vector' must hold finite numbers", at);
-        out[i] = (float)number;
-    }
-    return true;
+    if (!json_floats(row->vector, out))
+        return err_code(err, LH_INVALID, "wrong_type", "row %zu: 'vector' must hold numbers", at);
+    return metric_check(metric_of(request->entry->meta.metric), out, dimensions, err) ||
+           err_while(err, "row %zu", at);
 }
 
 static bool add_put(RowsRequest *request, const RowPut *put, Err *err) {

@@ -6,7 +6,6 @@
 
 #include "lance/lance.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,38 +43,15 @@ static void run_close(Run *run) {
     arena_close(&run->arena);
 }
 
-static bool vector_number(const Json *value, float *out, Err *err) {
-    double number;
-    if (!json_number(value, &number) || !isfinite((float)number))
-        return err_code(err, LH_INVALID, "wrong_type", "'vector' must hold finite numbers");
-    *out = (float)number;
-    return true;
-}
-
-static bool wrong_dimension(const Run *run, size_t have, Err *err) {
-    return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
-                    "the vector has %zu numbers, index '%.*s' has %zu dimensions", have,
-                    SHOW(run->entry->meta.index), run->entry->index->dimensions);
-}
-
-static bool take_json(Run *run, const Json *vector, Err *err) {
-    if (vector->kind != JSON_ARRAY)
-        return err_code(err, LH_INVALID, "wrong_type", "'vector' must be a list of numbers, not %s",
-                        json_kind_name(vector->kind));
-    if (vector->len != run->entry->index->dimensions) return wrong_dimension(run, vector->len, err);
-    for (size_t i = 0; i < vector->len; i++)
-        if (!vector_number(&vector->items[i], &run->query[i], err)) return false;
-    return true;
-}
-
-static bool take_floats(Run *run, const float *floats, size_t count, Err *err) {
-    if (count != run->entry->index->dimensions) return wrong_dimension(run, count, err);
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(floats[i]))
-            return err_code(err, LH_INVALID, "wrong_type", "the vector must hold finite numbers");
-        run->query[i] = floats[i];
-    }
-    return true;
+static bool take_vector(Run *run, const Json *vector, Err *err) {
+    const IndexEntry *entry = run->entry;
+    if (vector->len != entry->index->dimensions)
+        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                        "the vector has %zu numbers, index '%.*s' has %zu dimensions", vector->len,
+                        SHOW(entry->meta.index), entry->index->dimensions);
+    return json_floats(vector, run->query)
+               ? metric_check(metric_of(entry->meta.metric), run->query, vector->len, err)
+               : err_code(err, LH_INVALID, "wrong_type", "'vector' must hold numbers");
 }
 
 static bool embed_query(Run *run, Err *err) {
@@ -85,7 +61,7 @@ static bool embed_query(Run *run, Err *err) {
 
 static bool check_given(Run *run, Err *err) {
     const Search *search = run->search;
-    bool words = search->query.len > 0, vector = search->vector || search->floats;
+    bool words = search->query.len > 0, vector = search->vector != NULL;
     if (run->mode == RANK_VECTOR)
         return words != vector ||
                err_code(err, LH_INVALID, "missing_field", "give either 'query' or 'vector'");
@@ -101,10 +77,8 @@ static bool make_query(Run *run, Err *err) {
     if (run->mode == RANK_TEXT) return true;
     float *query = arena_alloc(&run->arena, index->stride * sizeof *query + 64);
     run->query = (float *)(((uintptr_t)query + 63) / 64 * 64);
-    bool ok = search->floats   ? take_floats(run, search->floats, search->float_count, err)
-              : search->vector ? take_json(run, search->vector, err)
-                               : embed_query(run, err);
-    if (!ok) return false;
+    if (!(search->vector ? take_vector(run, search->vector, err) : embed_query(run, err)))
+        return false;
     metric_prepare(metric_of(run->entry->meta.metric), run->query, index->dimensions);
     run->embed_us = clock_us() - started;
     return true;

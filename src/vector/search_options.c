@@ -6,7 +6,7 @@
 /* Each is said once, and taken by those ways to ask that it has a meaning for. */
 #define OPT_QUERY "query", LH_TEXT, AT(Search, query), NULL, "words to look for"
 #define OPT_VECTOR                                                                                 \
-    "vector", LH_JSON, AT(Search, vector), NULL, "a vector of your own instead of words"
+    "vector", LH_FLOATS, AT(Search, vector), NULL, "a vector of your own instead of words"
 #define OPT_K "k", LH_INT, AT(Search, k), "10", "hits to return", .min = 1, .max = VECTOR_K_MAX
 #define OPT_EF                                                                                     \
     "ef", LH_INT, AT(Search, ef), NULL, "width of the walk; wider finds more",                     \

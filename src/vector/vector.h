@@ -77,9 +77,7 @@ bool indexes_sweep(Indexes *indexes, Str bucket, int64_t before_ms, int64_t *rem
 
 typedef struct Search { /* POST /vectors/search */
     Str index, query, filter, mode;
-    const Json *vector;
-    const float *floats; /* a raw body instead of `vector` */
-    size_t float_count;
+    const Json *vector;                           /* an array or JSON_FLOATS */
     int64_t k, ef, nprobes, refine, per_document; /* ef, nprobes, refine 0: the index's own */
     bool exact, rows;
     bool (*cancelled)(void *context);

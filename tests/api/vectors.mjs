@@ -64,6 +64,9 @@ await check('a vector asks as well, as JSON or as raw floats', async () => {
 await check('bad searches say what is wrong', async () => {
   problem(await search({ vector: [1, 2] }), 422, 'wrong_dimension')
   problem(await search({ query: 'x', vector: [1] }), 400, 'missing_field')
+  same((await search({ query: 'x', vector: null })).status, 200)
+  problem(await search({ vector: 'x' }), 400, 'wrong_type')
+  problem(await search({ vector: Array(384).fill('1') }), 400, 'wrong_type')
   problem(await search({}), 400, 'missing_field')
   problem(await search({ query: 'x', k: 0 }), 400, 'out_of_range')
   problem(await search({ query: 'x', filter: 'wings = 2' }), 400, 'sql_error')
@@ -102,6 +105,28 @@ await check('a dataset that brings its own vectors is indexed by L2 and by dot',
   const far = await call(server, 'POST', '/vectors/search', { index: 'dots', vector: [1, 0, 0], k: 1, filter: "doc_id < 'p2'" })
   same(far.json?.hits?.[0]?.doc_id, 'p199', far.text)
   problem(await call(server, 'POST', '/vectors/search', { index: 'points', query: 'words' }), 422, 'no_model')
+})
+
+await check('vectors whose distances no float holds are refused wherever they come in, but for the cosine', async () => {
+  const rows = Array.from({ length: 300 }, (_, i) => JSON.stringify({ doc_id: `p${i}`, v: [i + 1, 1, i % 100 ? 1 : 1e25] })).join('\n')
+  await call(server, 'POST', '/ingest/file?dataset=lab.long&format=ndjson', rows)
+  for (const vector_backend of ['parquet', 'lance']) {
+    const refused = problem(await create({ index: 'long', dataset: 'lab.long', vector_column: 'v', metric: 'l2', vector_backend }), 422, 'vector_too_long')
+    truth(/'p0'.*1e\+?25.*1e\+?15/.test(refused), refused)
+  }
+  same((await create({ index: 'long', dataset: 'lab.long', vector_column: 'v' })).status, 201)
+  const ask = (index, vector) => call(server, 'POST', '/vectors/search', { index, vector, k: 1 })
+  const hit = (await ask('long', [0, 0, 1e38])).json.hits[0]
+  same([['p0', 'p100', 'p200'].includes(hit.doc_id), hit.score], [true, 1])
+  for (const index of ['points', 'dots']) {
+    problem(await ask(index, [0, 1e16, 0]), 422, 'vector_too_long')
+    problem(await call(server, 'PUT', `/vectors/indexes/${index}/rows`, { rows: [{ doc_id: 'x', vector: [0, 0, -2e15] }] }), 422, 'vector_too_long')
+    problem(await call(server, 'PUT', `/vectors/evals/${index}/long`, { queries: [[0, 0, 1], [1e25, 0, 0]] }), 422, 'vector_too_long')
+  }
+  same((await ask('points', [0, 9e14, 0])).status, 200)
+  problem(await ask('points', [0, 1e39, 0]), 400, 'wrong_type')
+  problem(await call(server, 'POST', '/vectors/search?index=long', Buffer.from(new Float32Array([1, NaN, 0]).buffer),
+    { 'content-type': 'application/octet-stream' }), 400, 'wrong_type')
 })
 
 await check('long documents are chunked, and each counts once', async () => {
