@@ -114,11 +114,16 @@ bool index_patch(App *app, Call *call, Err *err) {
            answer_job(app, call, "move", run_move, 200, err);
 }
 
+/* A brief one is over before there is an answer to whether the client is gone. */
+static bool search_into(App *app, Call *call, Search *search, Text *text, Err *err) {
+    if (request_may_block(call->request)) search->cancelled = client_is_gone;
+    search->context = call->request;
+    return index_search(app->indexes, search, text, err);
+}
+
 static bool search_one(App *app, Call *call, Search *search, Err *err) {
     OWNED(text_close) Text text = {0};
-    search->cancelled = client_is_gone;
-    search->context = call->request;
-    if (!index_search(app->indexes, search, &text, err)) return false;
+    if (!search_into(app, call, search, &text, err)) return false;
     answer_json(call, 200, &text);
     return true;
 }
@@ -136,18 +141,16 @@ static bool search_raw(App *app, Call *call, Err *err) {
     if (count == 0 || body.size % size)
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
                         "the body has %zu bytes, a vector of this index has %zu", body.size, size);
-    float *floats = arena_alloc(call->arena, body.size); /* the body may not be aligned */
-    memcpy(floats, body.data, body.size);
-    Json vector = {.kind = JSON_FLOATS, .floats = floats, .len = (size_t)dimensions};
+    float *floats = arena_alloc(call->arena, size); /* the body may not be aligned */
+    const Json vector = {.kind = JSON_FLOATS, .floats = floats, .len = (size_t)dimensions};
     search.vector = &vector;
-    if (count == 1) return search_one(app, call, &search, err);
-    text_add(&text, STR("{\"results\":["));
+    if (count > 1) text_add(&text, STR("{\"results\":["));
     for (size_t i = 0; i < count; i++) {
-        vector.floats = floats + i * (size_t)dimensions;
+        memcpy(floats, body.data + i * size, size);
         if (i > 0) text_add_byte(&text, ',');
-        if (!index_search(app->indexes, &search, &text, err)) return false;
+        if (!search_into(app, call, &search, &text, err)) return false;
     }
-    text_add(&text, STR("]}"));
+    if (count > 1) text_add(&text, STR("]}"));
     answer_json(call, 200, &text);
     return true;
 }

@@ -314,7 +314,20 @@ static float score_of(const Run *run, Hit hit) {
                                rows_view_vector(run->view, hit.row), run->entry->index->dimensions);
 }
 
+/* What is written of hits lies anywhere in the index: asked for together, it comes together. */
+static void fetch_hits(const Run *run) {
+    bool texts = run->entry->meta.text_column.len > 0;
+    if (!run->entry->index->ops->in_memory) return;
+    for (size_t i = 0; i < run->count; i++) {
+        size_t row = run->hits[i].row;
+        __builtin_prefetch(rows_view_id(run->view, row).data);
+        if (texts) __builtin_prefetch(rows_view_text(run->view, row).data);
+        rows_view_chunk(run->view, row);
+    }
+}
+
 static void write_hits(Run *run, const RowTexts *rows, JsonWriter *w) {
+    fetch_hits(run);
     jw_name(w, "hits");
     jw_array(w);
     for (size_t i = 0; i < run->count; i++) {
