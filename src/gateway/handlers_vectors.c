@@ -114,16 +114,17 @@ bool index_patch(App *app, Call *call, Err *err) {
            answer_job(app, call, "move", run_move, 200, err);
 }
 
-/* A brief one is over before there is an answer to whether the client is gone. */
-static bool search_into(App *app, Call *call, Search *search, Text *text, Err *err) {
-    if (request_may_block(call->request)) search->cancelled = client_is_gone;
+/* A brief search is over before there is an answer to whether the client is gone. */
+static void watch_client(App *app, Call *call, Search *search) {
+    if (index_search_is_brief(app->indexes, search, 1)) return;
+    search->cancelled = client_is_gone;
     search->context = call->request;
-    return index_search(app->indexes, search, text, err);
 }
 
 static bool search_one(App *app, Call *call, Search *search, Err *err) {
     OWNED(text_close) Text text = {0};
-    if (!search_into(app, call, search, &text, err)) return false;
+    if (request_may_block(call->request)) watch_client(app, call, search);
+    if (!index_search(app->indexes, search, &text, err)) return false;
     answer_json(call, 200, &text);
     return true;
 }
@@ -144,11 +145,12 @@ static bool search_raw(App *app, Call *call, Err *err) {
     float *floats = arena_alloc(call->arena, size); /* the body may not be aligned */
     const Json vector = {.kind = JSON_FLOATS, .floats = floats, .len = (size_t)dimensions};
     search.vector = &vector;
+    watch_client(app, call, &search);
     if (count > 1) text_add(&text, STR("{\"results\":["));
     for (size_t i = 0; i < count; i++) {
         memcpy(floats, body.data + i * size, size);
         if (i > 0) text_add_byte(&text, ',');
-        if (!search_into(app, call, &search, &text, err)) return false;
+        if (!index_search(app->indexes, &search, &text, err)) return false;
     }
     if (count > 1) text_add(&text, STR("]}"));
     answer_json(call, 200, &text);

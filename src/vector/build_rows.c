@@ -190,7 +190,8 @@ static bool row_add(Build *b, const float *vector, Str id, uint32_t chunk, Str t
 }
 
 static bool row_write(Build *b, float *vector, Str id, uint32_t chunk, Str text, Err *err) {
-    metric_prepare(b->metric, vector, (size_t)b->meta.dimensions);
+    if (!metric_prepare(b->metric, vector, (size_t)b->meta.dimensions, err))
+        return err_while(err, "document '%.*s'", (int)MIN(id.len, 80), id.data);
     return row_add(b, vector, id, chunk, text, err);
 }
 
@@ -254,14 +255,11 @@ static bool embed_texts(Build *b, Err *err) {
     return true;
 }
 
-static bool vector_check(const Build *b, const float *vector, size_t len, Str id, Err *err) {
-    size_t dimensions = (size_t)b->meta.dimensions;
-    if (len != dimensions || len == 0 || len > EMBED_DIMENSIONS_MAX)
-        return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
-                        "the vector of '%.*s' has %zu numbers, the first has %zu (1 to %d fit)",
-                        (int)MIN(id.len, 80), id.data, len, dimensions, EMBED_DIMENSIONS_MAX);
-    return metric_check(b->metric, vector, len, err) ||
-           err_while(err, "document '%.*s'", (int)MIN(id.len, 80), id.data);
+static bool dimension_check(size_t len, size_t dimensions, Str id, Err *err) {
+    return (len == dimensions && len > 0 && len <= EMBED_DIMENSIONS_MAX) ||
+           err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
+                    "the vector of '%.*s' has %zu numbers, the first has %zu (1 to %d fit)",
+                    (int)MIN(id.len, 80), id.data, len, dimensions, EMBED_DIMENSIONS_MAX);
 }
 
 static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
@@ -273,7 +271,7 @@ static bool take_vector(Build *b, const Rows *rows, size_t row, Err *err) {
     Str id = rows_text(rows, 0, row);
     const float *vector = rows_floats(rows, 1, row, &len);
     if (b->meta.dimensions == 0) b->meta.dimensions = (int64_t)len;
-    if (!vector_check(b, vector, len, id, err)) return false;
+    if (!dimension_check(len, (size_t)b->meta.dimensions, id, err)) return false;
     if (is_by_hand(b, id)) return true;
     if (b->count == GRAPH_ROWS_MAX) return too_many(b->count + 1, err);
     b->stride = stride_of(len);

@@ -118,13 +118,12 @@ static bool answer_all(IndexEntry *entry, EvalSet *set, Arena *arena, Err *err) 
 static bool embed_text(IndexEntry *entry, Str text, Arena *arena, EvalQuery *out, Err *err) {
     *out = (EvalQuery){.text = arena_copy(arena, text), .vector = new_vector(entry->index, arena)};
     if (!index_entry_embed(entry, &text, 1, out->vector, err)) return false;
-    metric_prepare(metric_of(entry->meta.metric), out->vector, entry->index->dimensions);
-    return true;
+    return metric_prepare(metric_of(entry->meta.metric), out->vector, entry->index->dimensions,
+                          err);
 }
 
 static bool take_vector(IndexEntry *entry, const Json *json, Arena *arena, EvalQuery *out,
                         Err *err) {
-    Metric metric = metric_of(entry->meta.metric);
     size_t dimensions = entry->index->dimensions;
     if (json->len != dimensions)
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
@@ -133,8 +132,7 @@ static bool take_vector(IndexEntry *entry, const Json *json, Arena *arena, EvalQ
     *out = (EvalQuery){.vector = new_vector(entry->index, arena)};
     if (!json_floats(json, out->vector))
         return err_code(err, LH_INVALID, "wrong_type", "a query must hold numbers");
-    return metric_check(metric, out->vector, dimensions, err) &&
-           (metric_prepare(metric, out->vector, dimensions), true);
+    return metric_prepare(metric_of(entry->meta.metric), out->vector, dimensions, err);
 }
 
 static bool take_query(IndexEntry *entry, const Json *json, Arena *arena, EvalQuery *out,
@@ -184,8 +182,7 @@ static bool sample_query(IndexEntry *entry, size_t row, uint64_t *random, Arena 
     if (words.len) return embed_text(entry, words, arena, out, err);
     *out = (EvalQuery){.vector = new_vector(index, arena)};
     blur(index, index->ops->vector(index, row), random, out->vector);
-    metric_prepare(metric_of(entry->meta.metric), out->vector, index->dimensions);
-    return true;
+    return metric_prepare(metric_of(entry->meta.metric), out->vector, index->dimensions, err);
 }
 
 static bool sample_queries(IndexEntry *entry, const EvalSpec *spec, Arena *arena, EvalSet *out,

@@ -18,8 +18,7 @@ static double norm2(const float *vector, size_t dimensions) {
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err) {
-    double length = sqrt(norm2(vector, dimensions));
+static bool length_check(Metric metric, double length, Err *err) {
     if (!isfinite(length))
         return err_code(err, LH_INVALID, "wrong_type",
                         "the vector holds a number that is not finite");
@@ -29,12 +28,16 @@ bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *er
                     VECTOR_LENGTH_MAX);
 }
 
-void metric_prepare(Metric metric, float *vector, size_t dimensions) {
-    if (metric != METRIC_COSINE) return;
-    double length = sqrt(norm2(vector, dimensions));
-    if (length <= 0) return;
-    double inverse = 1 / length;
+bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err) {
+    return length_check(metric, sqrt(norm2(vector, dimensions)), err);
+}
+
+bool metric_prepare(Metric metric, float *vector, size_t dimensions, Err *err) {
+    double length = sqrt(norm2(vector, dimensions)), inverse = 1 / length;
+    if (!length_check(metric, length, err)) return false;
+    if (metric != METRIC_COSINE || length <= 0) return true;
     for (size_t i = 0; i < dimensions; i++) vector[i] = (float)(vector[i] * inverse);
+    return true;
 }
 
 double metric_score(Metric metric, float similarity, const float *query, const float *vector,

@@ -12,9 +12,9 @@ extern const char *const metric_names[]; /* "cosine", "l2", "dot" */
 Metric metric_of(Str name);              /* of a name that an option's choices checked */
 /* LH_INVALID "wrong_type"; LH_IMPOSSIBLE "vector_too_long", which none is for the cosine. */
 bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *err);
-/* What a checked vector of this metric is stored and asked as: scaled to length 1 for the cosine.
- */
-void metric_prepare(Metric metric, float *vector, size_t dimensions);
+/* The same, and makes it what a vector of this metric is stored and asked as: of length 1 for the
+ * cosine. */
+bool metric_prepare(Metric metric, float *vector, size_t dimensions, Err *err);
 /* What a client sees of a hit: the cosine, the dot product, or minus the L2 distance, which is
  * taken again from the vector because the similarity that ranks is a difference of large numbers.
  */

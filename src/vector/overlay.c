@@ -242,12 +242,13 @@ static float *vectors_new(Overlay *overlay, size_t count) {
 }
 
 static void put_row(Overlay *overlay, RowsView *view, const RowPut *put, float *vector) {
+    Err checked; /* when it was put */
     size_t at = view->count;
     const OverlayRow *last = at ? rows_view_row(view, at - 1) : NULL;
     bool same = last && str_equal(last->doc_id, put->doc_id);
     OverlayRow *row = row_add(view, same ? last->doc_id : arena_copy(&overlay->arena, put->doc_id));
     memcpy(vector, put->vector, overlay->options.dimensions * sizeof *vector);
-    metric_prepare(overlay->options.metric, vector, overlay->options.dimensions);
+    metric_prepare(overlay->options.metric, vector, overlay->options.dimensions, &checked);
     row->vector = vector;
     row->text = arena_copy(&overlay->arena, put->text);
     row->chunk = put->chunk;

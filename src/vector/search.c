@@ -49,9 +49,8 @@ static bool take_vector(Run *run, const Json *vector, Err *err) {
         return err_code(err, LH_IMPOSSIBLE, "wrong_dimension",
                         "the vector has %zu numbers, index '%.*s' has %zu dimensions", vector->len,
                         SHOW(entry->meta.index), entry->index->dimensions);
-    return json_floats(vector, run->query)
-               ? metric_check(metric_of(entry->meta.metric), run->query, vector->len, err)
-               : err_code(err, LH_INVALID, "wrong_type", "'vector' must hold numbers");
+    return json_floats(vector, run->query) ||
+           err_code(err, LH_INVALID, "wrong_type", "'vector' must hold numbers");
 }
 
 static bool embed_query(Run *run, Err *err) {
@@ -79,7 +78,8 @@ static bool make_query(Run *run, Err *err) {
     run->query = (float *)(((uintptr_t)query + 63) / 64 * 64);
     if (!(search->vector ? take_vector(run, search->vector, err) : embed_query(run, err)))
         return false;
-    metric_prepare(metric_of(run->entry->meta.metric), run->query, index->dimensions);
+    if (!metric_prepare(metric_of(run->entry->meta.metric), run->query, index->dimensions, err))
+        return false;
     run->embed_us = clock_us() - started;
     return true;
 }
