@@ -59,7 +59,7 @@ static const void *bench_map(const char *dir, const char *name, size_t *size) {
 
 static void bench_load(Bench *bench, const char *dir, size_t dimensions) {
     size_t rows, queries, exact;
-    mallopt(M_ARENA_MAX, 1); /* what threads free of others is not given back at their end */
+    mallopt(M_ARENA_MAX, 1); /* what is freed in a heap of another thread stays the process's */
     bench->dimensions = dimensions;
     bench->rows = (const float *)bench_map(dir, "base.f32", &rows);
     bench->queries = (const float *)bench_map(dir, "query.f32", &queries);

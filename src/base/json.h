@@ -45,9 +45,9 @@ struct Json {
 };
 
 bool json_read(Str text, Arena *arena, const Json **out, Err *err); /* LH_INVALID names the place */
-/* The same, several times as fast where nearly all of the text is an array of numbers under this
- * name in the root: that may then be JSON_FLOATS, each number rounded to a float. member may be
- * NULL. */
+/* The same, in about half of the time where nearly all of the text is an array of numbers under
+ * this name in the root: that may then be JSON_FLOATS, each number rounded to a float. member may
+ * be NULL. */
 bool json_read_floats(Str text, const char *member, Arena *arena, const Json **out, Err *err);
 /* Of an array or JSON_FLOATS, list->len of them, infinite beyond a float's range; false: there is
  * something else than numbers. */

@@ -33,9 +33,10 @@ bool metric_check(Metric metric, const float *vector, size_t dimensions, Err *er
 }
 
 bool metric_prepare(Metric metric, float *vector, size_t dimensions, Err *err) {
-    double length = sqrt(norm2(vector, dimensions)), inverse = 1 / length;
+    double length = sqrt(norm2(vector, dimensions));
     if (!length_check(metric, length, err)) return false;
     if (metric != METRIC_COSINE || length <= 0) return true;
+    double inverse = 1 / length;
     for (size_t i = 0; i < dimensions; i++) vector[i] = (float)(vector[i] * inverse);
     return true;
 }

@@ -242,13 +242,13 @@ static float *vectors_new(Overlay *overlay, size_t count) {
 }
 
 static void put_row(Overlay *overlay, RowsView *view, const RowPut *put, float *vector) {
-    Err checked; /* when it was put */
+    Err ignored; /* it was checked when it was put; a build refuses what a damaged log brings */
     size_t at = view->count;
     const OverlayRow *last = at ? rows_view_row(view, at - 1) : NULL;
     bool same = last && str_equal(last->doc_id, put->doc_id);
     OverlayRow *row = row_add(view, same ? last->doc_id : arena_copy(&overlay->arena, put->doc_id));
     memcpy(vector, put->vector, overlay->options.dimensions * sizeof *vector);
-    metric_prepare(overlay->options.metric, vector, overlay->options.dimensions, &checked);
+    metric_prepare(overlay->options.metric, vector, overlay->options.dimensions, &ignored);
     row->vector = vector;
     row->text = arena_copy(&overlay->arena, put->text);
     row->chunk = put->chunk;

@@ -322,7 +322,7 @@ static void fetch_hits(const Run *run) {
         size_t row = run->hits[i].row;
         __builtin_prefetch(rows_view_id(run->view, row).data);
         if (texts) __builtin_prefetch(rows_view_text(run->view, row).data);
-        rows_view_chunk(run->view, row);
+        rows_view_chunk(run->view, row); /* read, which is all that is wanted */
     }
 }
 
