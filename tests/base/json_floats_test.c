@@ -77,6 +77,7 @@ TEST("what is refused without is refused with the same words") {
         "{\"a ,\"vector\":[1]}",
         "\"{\",\"vector\":[1]",
         "{\"vector\":[123456789012345678901234567890]}",
+        "{\"vector\":[-12345678901234567890]}",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         OWNED(arena_close) Arena arena = {0};
